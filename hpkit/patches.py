@@ -124,9 +124,14 @@ def read_split(folder: Path, split: str) -> dict[str, list[str]]:
     if not path.is_file():
         raise FileNotFoundError(f"{path}: not found; the official file is tasks/splits/splits.json "
                                 "of the hpatches-benchmark repository")
-    splits = json.loads(path.read_text())
-    if split not in splits:
-        raise ValueError(f"{path}: unknown split {split!r}, expected one of {', '.join(splits)}")
+    try:
+        splits = json.loads(path.read_text())
+        names = {name: dict(sides) for name, sides in splits.items()}
+    except (ValueError, TypeError, AttributeError) as error:
+        raise ValueError(f"{path}: expected JSON like {{split: {{test: [names], ...}}}} ({error})"
+                         ) from error
+    if split not in names:
+        raise ValueError(f"{path}: unknown split {split!r}, expected one of {', '.join(names)}")
     test, train = splits[split].get("test", []), sorted(splits[split].get("train", []))
     validation = splits[split].get("validation", train[::8])
     shared = sorted(set(train) & set(test))

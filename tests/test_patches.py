@@ -163,6 +163,13 @@ def test_a_split_that_leaks_is_refused(folder):
         read_split(folder, "a")
 
 
+@pytest.mark.parametrize("text", ["", "[]", '{"a": []}'[:-2], '{"a": ["i_one"]}', "{"])
+def test_a_damaged_splits_file_is_named(folder, text):
+    (folder / "splits.json").write_text(text)
+    with pytest.raises(ValueError, match=r"splits.json: expected JSON like"):
+        load(folder)
+
+
 def test_noise_is_the_same_for_everyone_and_grows_with_the_level():
     flat = np.tile(np.linspace(60, 200, 32).astype(np.uint8), (40, 32, 1))
     noise = {t: add_noise(flat, "i_x", t).astype(int) - flat for t in ("e1", "h1", "t1")}

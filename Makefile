@@ -1,0 +1,71 @@
+# hpkit: `make help` lists what can be made. Needs Python 3.11 or newer, git and make.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+# Only cells tagged nbval-check-output are compared; the others have to run.
+NBVAL  := --nbval-lax --nbval-current-env --nbval-cell-timeout=300 \
+          --nbval-sanitize-with=tests/nbval_sanitize.cfg
+# JupyterLab refuses to start for root (the usual user inside a container) without this.
+ROOT   := $(if $(filter 0,$(shell id -u)),--allow-root)
+
+.DEFAULT_GOAL := help
+.PHONY: help install run lab check test notebooks lock clean clean-cache
+
+help:  ## list the targets
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: $(STAMP)  ## set up .venv with the locked versions (does nothing the second time)
+
+run: $(STAMP)  ## run the whole book without a browser; ends with the page to open
+	$(BIN)/python -m hpkit.book
+
+lab: $(STAMP)  ## open the notebooks in JupyterLab
+	$(BIN)/jupyter lab $(ROOT) notebooks
+
+check: $(STAMP)  ## ruff and the quick tests, in less than two minutes
+	$(BIN)/ruff check
+	$(BIN)/python -m pytest -m "not slow"
+
+test: $(STAMP)  ## every test: ruff, quick tests, notebooks, slow tests
+	$(BIN)/ruff check
+	$(BIN)/python -m pytest -m "not slow" $(NBVAL) tests notebooks
+	$(BIN)/python -m pytest -m slow
+
+notebooks: $(STAMP)  ## execute the committed notebooks again and store their outputs
+	$(BIN)/python tests/tools/execute_notebooks.py
+
+# torch stays at one version: recorded results and digests were made with it. Its CUDA packages
+# are left out, so that the CPU build can be had; the CUDA build asks for them by itself.
+lock: $(BIN)/python  ## look up the newest versions and write requirements.lock
+	$(BIN)/pip install --quiet uv
+	printf 'setuptools>=77\ntorch==2.13.0\n' | $(BIN)/uv pip compile --quiet --universal \
+	    --python-version 3.11 --fork-strategy fewest --upgrade --all-extras --no-annotate \
+	    --no-header pyproject.toml - > $(VENV)/compiled.txt
+	(echo '# Every dependency at one version, for Python 3.11 to 3.14. Written by `make lock`.'; \
+	    grep -vE '^(nvidia|cuda|triton)' $(VENV)/compiled.txt) > requirements.lock
+
+clean:  ## delete what was made here: .venv, the book, caches of the tools
+	rm -rf $(VENV) _book build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -prune -exec rm -rf {} +
+
+clean-cache: $(STAMP)  ## delete the data that hpkit built or downloaded (HPKIT_CACHE says where)
+	$(BIN)/python -c "import shutil; from hpkit.patches import cache_folder; \
+	    print('deleting', cache_folder()); shutil.rmtree(cache_folder(), ignore_errors=True)"
+
+# A half-made environment is removed: the next try starts afresh.
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	    found=$$($(PYTHON) --version 2>&1) || found=missing; \
+	    echo "hpkit needs Python 3.11 or newer, and $(PYTHON) is $$found:" \
+	    "name another one, for instance make PYTHON=python3.12 run"; exit 1; }
+	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
+
+$(STAMP): requirements.lock pyproject.toml | $(BIN)/python
+	@if [ "$$(uname)" = Linux ] && ! command -v nvidia-smi >/dev/null && \
+	    [ -z "$$PIP_EXTRA_INDEX_URL$$PIP_FIND_LINKS" ]; then \
+	    echo "No NVIDIA GPU here? The small CPU build of torch saves 2 GB: stop this (Ctrl-C) and"; \
+	    echo "export PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu"; sleep 5; fi
+	$(BIN)/pip install --disable-pip-version-check -r requirements.lock
+	$(BIN)/pip install --disable-pip-version-check --no-deps --no-build-isolation -e .
+	touch $@

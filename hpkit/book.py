@@ -1,0 +1,230 @@
+"""The book: runs the notebooks without a browser and makes a site of them.
+
+`python -m hpkit.book [NOTEBOOK ...] [-f FILE] [-p NAME VALUE] [--out DIR]`. Each notebook runs in
+its own process under a time limit; a finished run is kept; a failed one stops nothing. At the end
+`hpkit.site` makes the pages.
+"""
+
+import argparse
+import ast
+import hashlib
+import logging
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+import nbformat
+import yaml
+
+PACKAGE = Path(__file__).parent
+UNUSED = ("book.py", "site.py")  # no notebook's output depends on them
+NOTEBOOKS = PACKAGE.parent / "notebooks"
+# Two kernels that start at the same moment can take the same port: papermill issue 511.
+PORT_RACE = "Kernel died before replying to kernel_info"
+
+
+class Result(NamedTuple):
+    """What became of a notebook; `status` is "ran", "kept" (from an earlier run) or "failed"."""
+
+    name: str
+    seconds: float
+    status: str
+    error: str = ""
+
+
+def find_notebooks(names: list[str]) -> list[Path]:
+    """Notebooks by path, or by bare name in `notebooks/`; all that are there if none is named."""
+    found = [Path(name) for name in names] or sorted(NOTEBOOKS.glob("*.ipynb"))
+    if not found:
+        raise FileNotFoundError(f"{NOTEBOOKS}: no notebooks there, expected at least one .ipynb")
+    found = [p if p.suffix == ".ipynb" else NOTEBOOKS / f"{p.name}.ipynb" for p in found]
+    for path in found:
+        if not path.is_file():
+            raise FileNotFoundError(f"{path}: no such notebook")
+    return found
+
+
+def defaults(notebook: Path) -> dict[str, object]:
+    """Name and default of each parameter that papermill sees in the notebook."""
+    from papermill import inspect_notebook
+
+    logging.getLogger("papermill").setLevel(logging.ERROR)
+    try:
+        inspected = inspect_notebook(notebook)
+        return {name: ast.literal_eval(found["default"]) for name, found in inspected.items()}
+    except (ValueError, SyntaxError) as error:
+        raise ValueError(f"{notebook}: cannot read its parameters ({error})") from None
+
+
+def fitted(name: str, value: object, default: object) -> object:
+    """The value in the type of the default; ValueError if it does not fit."""
+    if isinstance(default, list) and isinstance(value, list):
+        return [fitted(name, v, default[0]) for v in value] if default else value
+    if default is None or type(value) is type(default):
+        return value
+    if isinstance(default, float) and not isinstance(value, bool):
+        try:
+            return float(value)  # a whole number, or 1e-3, which YAML takes for text
+        except (TypeError, ValueError):
+            pass
+    kind = type(default).__name__
+    raise ValueError(
+        f"{name}: {value!r} does not fit, expected {kind} like the default {default!r}"
+    )
+
+
+def read_values(pairs: list[list[str]], file: str | None) -> dict[str, object]:
+    """Parameters of a YAML file, overruled by NAME VALUE pairs; ValueError if unreadable."""
+    try:
+        in_file = yaml.safe_load(Path(file).read_text(encoding="utf-8")) or {} if file else {}
+        given = {name: yaml.safe_load(text) for name, text in pairs}
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{file}: no such parameter file") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        problem = " ".join(str(error).split())
+        raise ValueError(f"parameters ({file or '-p'}) are not valid YAML: {problem}") from None
+    if not isinstance(in_file, dict):
+        raise ValueError(f"{file}: holds {in_file!r}, expected lines of the form name: value")
+    return in_file | given
+
+
+def assign(notebooks: list[Path], values: dict[str, object]) -> list[dict[str, object]]:
+    """For each notebook those of the values that it has; ValueError for a name that none has."""
+    known = [defaults(notebook) for notebook in notebooks]
+    valid = sorted({name for names in known for name in names})
+    for name in values:
+        if name not in valid:
+            raise ValueError(
+                f"no parameter {name!r}, expected one of: {', '.join(valid) or 'none'}"
+            )
+    return [
+        {name: fitted(name, values[name], names[name]) for name in names if name in values}
+        for names in known
+    ]
+
+
+def digest(notebook: nbformat.NotebookNode, parameters: dict[str, object] | None = None) -> str:
+    """SHA-256 of all that decides what a run gives: cells, parameters and the package's files."""
+    cells = [[c.cell_type, c.source, c.metadata.get("tags")] for c in notebook.cells]
+    sha = hashlib.sha256(repr([cells, sorted((parameters or {}).items())]).encode())
+    for path in sorted(PACKAGE.iterdir()):
+        if path.suffix in (".py", ".csv", ".gz") and path.name not in UNUSED:
+            sha.update(path.name.encode() + path.read_bytes().replace(b"\r\n", b"\n"))
+    return sha.hexdigest()
+
+
+def papermill(source: Path, target: Path, parameters: dict[str, object], timeout: float) -> str:
+    """Run a notebook in a process of its own, `timeout` in seconds; "" or what went wrong."""
+    command = [sys.executable, "-m", "papermill", str(source), str(target), "-k", "python3"]
+    command += ["--no-progress-bar", "--cwd", str(source.parent), "-y", yaml.safe_dump(parameters)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            said = process.communicate(timeout=timeout)[1]
+            return (said.strip() or "papermill failed") if process.returncode else ""
+        except subprocess.TimeoutExpired:
+            process.terminate()  # papermill ends its kernel at this signal
+            try:
+                process.communicate(timeout=20)
+            except subprocess.TimeoutExpired:
+                process.kill()
+            return f"stopped after {timeout:g} s"
+
+
+def failure(notebook: Path, said: str) -> str:
+    """The source's cell that failed, or ran when the time was up, and the error's last line."""
+    last = said.splitlines()[-1]
+    cells = nbformat.read(notebook, 4).cells if notebook.exists() else []
+    added = {"papermill-error-cell-tag", "injected-parameters"}
+    own = [c for c in cells if not added & set(c.metadata.get("tags", []))]
+    for number, cell in enumerate(own, 1):
+        where = f"cell {number} ({(cell.source.splitlines() or [''])[0]})"
+        for output in (o for o in cell.get("outputs", []) if o.output_type == "error"):
+            return f"{where}: {output.ename}: {(output.evalue.splitlines() or [''])[-1]}"
+        if cell.metadata.get("papermill", {}).get("status") == "running":
+            return f"{where}: {last}"
+    return last
+
+
+def execute(source: Path, out: Path, parameters: dict[str, object], timeout: float) -> Result:
+    """Run one notebook into `out/notebooks`, unless the same run is finished there already."""
+    target, part = out / "notebooks" / source.name, out / "unfinished" / source.name
+    stamp = digest(nbformat.read(source, 4), parameters)
+    kept = nbformat.read(target, 4).metadata.get("hpkit", {}) if target.exists() else {}
+    if kept.get("digest") == stamp:
+        return Result(source.stem, kept["seconds"], "kept")
+    for path in (target, part):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.unlink(missing_ok=True)
+    start = time.perf_counter()
+    said = papermill(source, part, parameters, timeout)
+    if PORT_RACE in said:
+        said = papermill(source, part, parameters, timeout)
+    seconds = round(time.perf_counter() - start, 1)
+    if said:
+        return Result(source.stem, seconds, "failed", failure(part, said))
+    notebook = nbformat.read(part, 4)
+    notebook.metadata.hpkit = {"digest": stamp, "seconds": seconds}
+    nbformat.write(notebook, part)
+    os.replace(part, target)  # only whole runs are ever found there
+    return Result(source.stem, seconds, "ran")
+
+
+def run(
+    notebooks: list[Path], parameters: list[dict[str, object]], out: Path, timeout: float
+) -> list[Result]:
+    """Execute the notebooks in order, a printed line each; then their run times and errors."""
+    results = []
+    for number, (notebook, values) in enumerate(zip(notebooks, parameters, strict=True), 1):
+        print(f"[{number}/{len(notebooks)}] {notebook.stem} ... ", end="", flush=True)
+        results.append(execute(notebook, out, values, timeout))
+        print(f"{results[-1].seconds:.1f} s, {results[-1].status}", flush=True)
+    print("\nrun times")
+    for result in sorted(results, key=lambda result: -result.seconds):
+        print(f"{result.seconds:8.1f} s  {result.name}  ({result.status})")
+    print(f"{sum(result.seconds for result in results):8.1f} s  together")
+    for result in results:
+        if result.status == "failed":
+            print(f"{result.name} failed: {result.error}", file=sys.stderr)
+    return results
+
+
+def arguments(argv: list[str] | None = None) -> argparse.Namespace:
+    """What the command line says."""
+    parser = argparse.ArgumentParser(prog="python -m hpkit.book", description="Run the book.")
+    add = parser.add_argument
+    add("notebooks", nargs="*", metavar="NOTEBOOK", help="path or name (default: all)")
+    add("-f", metavar="FILE", help="YAML file with parameters, name: value")
+    add("-p", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), help="a parameter")
+    add("--out", type=Path, default=Path("_book"), metavar="DIR", help="default: _book")
+    add("--timeout", type=float, default=600, metavar="SECONDS", help="per notebook (default: 600)")
+    add("--no-site", action="store_true", help="only run the notebooks")
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the book: 0 if all went well, 1 if a notebook failed, 2 if the request makes no sense."""
+    given = arguments(argv)
+    try:
+        notebooks = find_notebooks(given.notebooks)
+        parameters = assign(notebooks, read_values(given.p, given.f))
+    except (ValueError, OSError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    out = given.out.resolve()
+    try:
+        results = run(notebooks, parameters, out, given.timeout)
+    except KeyboardInterrupt:
+        print("\nstopped: the same command goes on with this notebook", file=sys.stderr)
+        return 130
+    if not given.no_site:
+        from hpkit.site import build  # Sphinx takes seconds to import
+
+        print(f"open {build(results, out)}")
+    return int(any(result.status == "failed" for result in results))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,49 @@
+"""Where and how precisely the networks compute: 'auto' turned into what this machine does best."""
+
+import os
+
+import torch
+
+PRECISIONS = ("auto", "float32", "bfloat16")
+
+
+def resolve_device(name: str = "auto") -> torch.device:
+    """Turn 'auto' into the fastest device here: cuda, else mps, else cpu ("cuda:1" works too).
+
+    Raises ValueError for a device that is unknown or not in this machine.
+    """
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(),
+             "cpu": True}
+    valid = [kind for kind, present in there.items() if present]
+    if name == "auto":
+        return torch.device(valid[0])
+    if str(name).split(":")[0] not in valid:
+        raise ValueError(f"no device {str(name)!r} here: expected one of auto, {', '.join(valid)}")
+    return torch.device(name)
+
+
+def resolve_precision(name: str, device: torch.device) -> str:
+    """Turn 'auto' into 'bfloat16' where the hardware multiplies it natively, else 'float32'.
+
+    On a GPU bfloat16 needs an Ampere or newer, on a CPU AVX512-BF16 or AMX. Raises ValueError
+    for an unknown name.
+    """
+    if name not in PRECISIONS:
+        raise ValueError(f"unknown precision {name!r}: expected one of {', '.join(PRECISIONS)}")
+    if name != "auto":
+        return name
+    if device.type == "cuda":
+        native = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        native = device.type == "cpu" and _cpu_has_bfloat16()
+    return "bfloat16" if native else "float32"
+
+
+def _cpu_has_bfloat16() -> bool:
+    # Two variables hold torch's kernels (ATen) and its convolutions (oneDNN) back to older CPUs.
+    aten = os.environ.get("ATEN_CPU_CAPABILITY", "avx512").lower()
+    onednn = os.environ.get("ONEDNN_MAX_CPU_ISA", "ALL").upper()
+    if "avx512" not in aten or not any(w in onednn for w in ("ALL", "DEFAULT", "16", "AMX")):
+        return False
+    probes = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")  # private: they may move
+    return any(getattr(torch.cpu, probe)() for probe in probes if hasattr(torch.cpu, probe))

@@ -1,0 +1,106 @@
+"""One function per figure: data and an axis in, the axis out. Nothing here runs a model."""
+
+from collections.abc import Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+
+# One colour per idea in the whole book, from a palette that is safe for the colour-blind.
+_palette = dict(zip(("blue", "orange", "green", "red", "purple", "brown", "pink", "grey", "yellow",
+                     "sky"), sns.color_palette("colorblind"), strict=True))
+COLOURS = {
+    "clean": _palette["blue"], "noisy": _palette["grey"], "denoised": _palette["purple"],
+    "anchor": _palette["blue"], "positive": _palette["green"], "negative": _palette["red"],
+    "easy": "#7ad151", "hard": "#22a884", "tough": "#414487",
+    "train": _palette["sky"], "validation": _palette["brown"],
+    "ours": _palette["blue"], "coursework": _palette["pink"], "sift": _palette["orange"],
+}
+GREY = {"cmap": "gray", "vmin": 0, "vmax": 255, "interpolation": "nearest"}
+
+
+def use_style() -> None:
+    """The book's look, for this kernel: readable sizes, no top and right frame, 100 dpi."""
+    sns.set_theme(context="notebook", style="ticks", palette="colorblind")
+    plt.rcParams.update({"figure.dpi": 90, "savefig.dpi": 90, "axes.spines.top": False,
+                         "axes.spines.right": False, "axes.titlelocation": "left",
+                         "figure.constrained_layout.use": True, "image.cmap": "gray"})
+
+
+def show_patches(ax: Axes, patches: np.ndarray, *, rows: Sequence[str] = (),
+                 columns: Sequence[str] = (), title: str = "", gap: int = 2) -> Axes:
+    """A table of patches on one grey scale. patches: (rows, columns, 32, 32), 0..255."""
+    n, m, height, width = patches.shape
+    sheet = np.full((n * (height + gap) - gap, m * (width + gap) - gap), np.nan)
+    for i in range(n):
+        for j in range(m):
+            top, left = i * (height + gap), j * (width + gap)
+            sheet[top:top + height, left:left + width] = patches[i, j]
+    ax.imshow(sheet, **GREY)
+    ax.set_yticks([i * (height + gap) + height / 2 for i in range(len(rows))], rows)
+    ax.set_xticks([j * (width + gap) + width / 2 for j in range(len(columns))], columns)
+    ax.xaxis.tick_top()
+    ax.tick_params(length=0)
+    sns.despine(ax=ax, left=True, bottom=True)
+    ax.set_title(title)
+    return ax
+
+
+def show_regions(ax: Axes, image: np.ndarray, regions: np.ndarray, *, colour: str = "orange",
+                 title: str = "", label: str | None = None) -> Axes:
+    """Square regions drawn on a photo. image: (h, w), 0..255; regions: (n, 4, 2) corners x, y."""
+    ax.imshow(image, **GREY)
+    for number, corners in enumerate(regions):
+        closed = np.vstack([corners, corners[:1]])
+        ax.plot(*closed.T, color=colour, lw=1.2, label=None if number else label)
+    ax.set(xlim=(0, image.shape[1]), ylim=(image.shape[0], 0), xticks=[], yticks=[])
+    sns.despine(ax=ax, left=True, bottom=True)
+    ax.set_title(title)
+    return ax
+
+
+def histogram(ax: Axes, values: dict[str, np.ndarray], *, bins: np.ndarray | int = 40,
+              xlabel: str = "", title: str = "") -> Axes:
+    """Overlaid densities, one per name; a name of the book takes its own colour."""
+    for name, numbers in values.items():
+        ax.hist(numbers, bins=bins, density=True, alpha=0.55, label=name, color=COLOURS.get(name))
+    ax.set(xlabel=xlabel, ylabel="density", title=title)
+    ax.legend(frameon=False)
+    return ax
+
+
+def learning_curve(ax: Axes, history: pd.DataFrame, *, ylabel: str, title: str = "",
+                   lines: dict[str, float] | None = None) -> Axes:
+    """Training and validation loss by epoch. history: columns epoch, loss, val_loss.
+
+    lines: {label: level}, drawn dashed, to compare with.
+    """
+    for column, name in (("loss", "train"), ("val_loss", "validation")):
+        ax.plot(history.epoch, history[column], "o-", color=COLOURS[name], label=name)
+    for number, (label, level) in enumerate((lines or {}).items()):
+        ax.axhline(level, ls=("--", ":", "-.")[number % 3], color="0.4", label=label)
+    ax.set(xlabel="epoch", ylabel=ylabel, title=title, xticks=history.epoch, ylim=(0, None))
+    ax.legend(frameon=False)
+    return ax
+
+
+def precision_recall(ax: Axes, curves: dict[str, tuple[np.ndarray, np.ndarray]], *,
+                     title: str = "") -> Axes:
+    """One line per name. curves: {label: (recall, precision)}, both 0..1."""
+    for label, (recall, precision) in curves.items():
+        ax.plot(recall, precision, label=label, color=COLOURS.get(label))
+    ax.set(xlabel="recall", ylabel="precision", xlim=(0, 1), ylim=(0, 1.02), title=title)
+    ax.legend(frameon=False)
+    return ax
+
+
+def score_bars(ax: Axes, scores: pd.DataFrame, *, title: str = "") -> Axes:
+    """mAP by task, a bar per descriptor. scores: one row per descriptor, one column per task."""
+    tidy = scores.rename_axis("descriptor").reset_index().melt("descriptor", var_name="task",
+                                                               value_name="mAP")
+    sns.barplot(tidy, x="task", y="mAP", hue="descriptor", ax=ax)
+    ax.set(xlabel="", ylim=(0, 1), title=title)
+    ax.legend(frameon=False, ncols=2, fontsize="small")
+    return ax

@@ -1,0 +1,193 @@
+"""What an evaluation asks: pairs, queries, distractors; the official files, read and made.
+
+The official benchmark writes a patch as sequence, image number 0..5 and index in its sequence. Here
+it is a row of the point matrix and the image number: 0 is the reference at every level, i > 0 is
+column e<i>, h<i> or t<i>, so one list of pairs serves the three levels.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from hpkit.patches import PatchSet
+
+FILES = {"positives": "verif_pos", "intra": "verif_neg_intra", "inter": "verif_neg_inter",
+         "queries": "retr_queries", "distractors": "retr_distractors"}
+PAIR_COLUMNS = ("s1", "t1", "idx1", "s2", "t2", "idx2")
+SEED = 42  # of the official generators
+CONTRAST = 10  # grey levels: the standard deviation that a query's reference patch must exceed
+
+
+@dataclass(frozen=True, eq=False)
+class Tasks:
+    """Pairs, queries and distractors of one split. Raises ValueError where the counts disagree."""
+
+    names: tuple[str, ...]  # sequences, in the split's order
+    sequence: np.ndarray  # int (points,): index into names, ascending
+    positives: np.ndarray  # int (pairs, 4): row, image, row, image; both rows are the same point
+    intra: np.ndarray  # int (pairs, 4): two points of one sequence
+    inter: np.ndarray  # int (pairs, 4): two points of any two sequences
+    queries: np.ndarray  # int (queries,): rows, meant is their reference patch
+    distractors: np.ndarray  # int (distractors,): rows, meant is their reference patch
+
+    def __post_init__(self) -> None:
+        counts = {field: len(getattr(self, field)) for field in FILES}
+        if len({counts["positives"], counts["intra"], counts["inter"]}) > 1:
+            raise ValueError(f"{counts['positives']} positive, {counts['intra']} intra and "
+                             f"{counts['inter']} inter pairs: expected equally many of each")
+        if counts["positives"] < 5:
+            raise ValueError(f"{counts['positives']} pairs of each kind, expected at least 5")
+        for field in ("queries", "distractors"):
+            if not counts[field]:
+                raise ValueError(f"no {field}: expected at least one reference patch whose "
+                                 f"standard deviation exceeds {CONTRAST} grey levels")
+
+
+def tasks_for(patches: PatchSet, pairs: int = 20_000, queries: int | None = None,
+              distractors: int = 2000) -> Tasks:
+    """Tasks for a PatchSet by the official procedure; its clean reference patches are filtered.
+
+    queries: by default a fifth of the points and at most 500, since no query is a distractor, and a
+    small set would have none left. 20,000 pairs take half a second, the official million half a
+    minute. Raises ValueError as `generate_tasks` does.
+    """
+    if np.any(np.diff(patches.sequence) < 0):
+        raise ValueError("the rows of this PatchSet are not in the order of its names: "
+                         "use patches.select(patches.names)")
+    lengths = np.bincount(patches.sequence, minlength=len(patches.names))
+    queries = min(500, len(patches) // 5) if queries is None else queries
+    return generate_tasks(patches.names, lengths, patches["clean"][:, 0], pairs, queries,
+                          distractors)
+
+
+def generate_tasks(names: Iterable[str], lengths: Sequence[int], ref_patches: Iterable[np.ndarray],
+                   pairs: int = 1_000_000, queries: int = 10_000,
+                   distractors: int = 20_000) -> Tasks:
+    """Tasks drawn as the official generators draw them: the same seed, the same random stream.
+
+    names: the split's test sequences, in its order; lengths: points of each; ref_patches: one grey
+    image per point. As officially, image 5 never occurs, an "inter" pair may fall into one
+    sequence, and fewer queries or distractors come back where the patches run out.
+    Raises ValueError for a sequence of fewer than 2 points or where nothing is left to ask.
+    """
+    names, lengths = tuple(names), np.asarray(lengths)
+    if not names or lengths.min() < 2:
+        raise ValueError("each test sequence needs at least 2 points, found "
+                         f"{dict(zip(names, lengths.tolist(), strict=True)) or 'no sequence'}")
+    contrast = np.array([patch.std() for patch in ref_patches])
+    if len(contrast) != lengths.sum():
+        raise ValueError(f"{len(contrast)} reference patches, expected {lengths.sum()} "
+                         "(one per point)")
+    return Tasks(names, np.repeat(np.arange(len(names)), lengths), *_draw_pairs(lengths, pairs),
+                 *_draw_queries(lengths, contrast, queries, distractors))
+
+
+def _draw_pairs(lengths: np.ndarray, pairs: int) -> list[np.ndarray]:
+    """Positive, intra and inter pairs. Drawn one by one: a vectorised draw is another stream."""
+    random = np.random.RandomState(SEED)
+    starts = np.cumsum(lengths) - lengths
+    s = random.choice(len(lengths), pairs)
+    points = [random.permutation(lengths[i])[:2] for i in s]  # as choice without replacement does
+    same, other = np.reshape(points, (pairs, 2)).T + starts[s]
+    images = [random.permutation(5)[:2] for _ in range(pairs)]
+    first, second = np.reshape(images, (pairs, 2)).T
+    s = random.choice(len(lengths), pairs)
+    anywhere = random.randint(lengths[s]) + starts[s]
+    return [np.stack([same, first, row, second], 1) for row in (same, other, anywhere)]
+
+
+def _draw_queries(lengths: np.ndarray, contrast: np.ndarray, queries: int,
+                  distractors: int) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of the queries and of the distractors: no row twice, none in both."""
+    random = np.random.RandomState(SEED)
+
+    def draw(count: int) -> np.ndarray:
+        s = random.choice(len(lengths), count)
+        rows = random.randint(lengths[s]) + (np.cumsum(lengths) - lengths)[s]
+        return pd.unique(rows[contrast[rows] > CONTRAST])
+
+    asked, others = draw(4 * queries)[:queries], draw(10 * distractors)
+    return asked, others[~np.isin(others, asked)][:distractors]
+
+
+def write_tasks(tasks: Tasks, folder: str | Path, split: str) -> None:
+    """Write the five official files, e.g. `verif_pos_split-a.csv`, byte for byte the same."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    index = np.arange(len(tasks.sequence)) - np.searchsorted(tasks.sequence, tasks.sequence)
+    names = np.array(tasks.names, dtype=object)[tasks.sequence]
+    for field, stem in FILES.items():
+        rows = getattr(tasks, field)
+        if rows.ndim == 1:
+            columns = {"s": names[rows], "idx": index[rows]}
+        else:
+            first, image1, second, image2 = rows.T
+            columns = dict(zip(PAIR_COLUMNS, (names[first], image1, index[first], names[second],
+                                              image2, index[second]), strict=True))
+        path = folder / f"{stem}_split-{split}.csv"
+        pd.DataFrame(columns).to_csv(path, index=False, lineterminator="\n")
+
+
+def read_tasks(folder: str | Path, split: str, names: Iterable[str],
+               lengths: Sequence[int]) -> Tasks:
+    """Tasks from the five official files, for these sequences of these numbers of points.
+
+    Raises FileNotFoundError, or ValueError with the file, the line and what was expected there.
+    """
+    names, lengths = tuple(names), np.asarray(lengths)
+    tables = []
+    for field, stem in FILES.items():
+        path = Path(folder) / f"{stem}_split-{split}.csv"
+        pairs = field not in ("queries", "distractors")
+        table = _read_table(path, PAIR_COLUMNS if pairs else ("s", "idx"))
+        rows = [_rows(table, path, "s" + n, "idx" + n, names, lengths)
+                for n in (("1", "2") if pairs else ("",))]
+        if pairs:
+            images = [_integers(table, path, t, np.array([6])) for t in ("t1", "t2")]
+            tables.append(np.stack([rows[0], images[0], rows[1], images[1]], 1))
+        else:
+            tables.append(rows[0])
+    return Tasks(names, np.repeat(np.arange(len(names)), lengths), *tables)
+
+
+def _read_table(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: not found; take the official task files or write your "
+                                "own with hpkit.tasks.generate_tasks and write_tasks")
+    try:
+        table = pd.read_csv(path, keep_default_na=False)
+    except ValueError as error:
+        raise ValueError(f"{path}: not a readable CSV file ({str(error).strip()})") from error
+    if tuple(table.columns) != columns:
+        raise ValueError(f"{path}: header {','.join(map(str, table.columns))}, "
+                         f"expected {','.join(columns)}")
+    if table.empty:
+        raise ValueError(f"{path}: no rows, expected at least one")
+    return table
+
+
+def _rows(table: pd.DataFrame, path: Path, name: str, idx: str, names: tuple[str, ...],
+          lengths: np.ndarray) -> np.ndarray:
+    """Rows of the point matrix for a column of sequence names and one of indices."""
+    sequence = pd.Index(names).get_indexer(table[name])
+    _refuse(sequence < 0, table, path, name, f"one of {', '.join(names)}")
+    return _integers(table, path, idx, lengths[sequence]) + (np.cumsum(lengths) - lengths)[sequence]
+
+
+def _integers(table: pd.DataFrame, path: Path, column: str, below: np.ndarray) -> np.ndarray:
+    values = pd.to_numeric(table[column], errors="coerce").to_numpy(float)
+    bad = ~((values >= 0) & (values < below) & (values == np.floor(values)))  # NaN is bad, too
+    last = np.broadcast_to(below, bad.shape)[np.argmax(bad)] - 1
+    _refuse(bad, table, path, column, f"a whole number from 0 to {last}")
+    return values.astype(np.int64)
+
+
+def _refuse(bad: np.ndarray, table: pd.DataFrame, path: Path, column: str, expected: str) -> None:
+    """Raise ValueError for the first bad row, by its line in the file."""
+    if bad.any():
+        row = int(np.argmax(bad))
+        raise ValueError(f'{path}, line {row + 2}: {column} is "{table[column].iloc[row]}", '
+                         f"expected {expected}")

@@ -1,0 +1,90 @@
+"""Score the coursework's baselines on the embedded test photos; append to results/baseline.csv.
+
+`python tests/benchmarks/baseline.py --seeds 3` trains, for each seed that is not in the file yet,
+the U-Net on 3 training sequences and L2-Net on all, denoised; about 6 minutes a seed on 2 cores.
+The classical descriptors have no seed and are scored once. Rows are appended as they come, so an
+interrupted run goes on where it stopped.
+"""
+
+import argparse
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from hpkit import baselines
+from hpkit.evaluation import denoise, describe, evaluate
+from hpkit.models import L2Net, UNet
+from hpkit.patches import PatchData, load
+from hpkit.tasks import tasks_for
+from hpkit.training import Pairs, Triplets, fit, resolve_device, resolve_precision
+
+RESULTS = Path(__file__).parents[2] / "notebooks" / "results" / "baseline.csv"
+SETTINGS = {"denoiser_epochs": 10, "epochs": 10, "samples": 5000, "batch_size": 50}
+CLASSICAL = {"raw pixels": baselines.raw_pixels, "sift": baselines.sift,
+             "rootsift": baselines.rootsift}
+
+
+def append(row: dict) -> None:
+    """Add one row to the file, with the versions and the machine's precision."""
+    row |= {"data": "photos-v1", "torch": torch.__version__, "numpy": np.__version__,
+            "precision": resolve_precision("auto", resolve_device()), "device": "cpu"}
+    before = pd.read_csv(RESULTS) if RESULTS.exists() else pd.DataFrame()
+    RESULTS.parent.mkdir(exist_ok=True)
+    pd.concat([before, pd.DataFrame([row])]).to_csv(RESULTS, index=False, float_format="%.5g")
+    print(row, flush=True)
+
+
+def score(descriptor, patches, tasks) -> dict:
+    scores = evaluate(describe(descriptor, patches), tasks)
+    return {"verification": scores.verification, "matching": scores.matching,
+            "retrieval": scores.retrieval}
+
+
+def classical(data: PatchData, tasks) -> None:
+    """Every classical descriptor on clean, noisy and non-local-means patches."""
+    smooth = denoise(baselines.non_local_means, data.test["noisy"])
+    for source, patches in (("clean", data.test["clean"]), ("noisy", data.test["noisy"]),
+                            ("non-local means", smooth)):
+        for name, descriptor in CLASSICAL.items():
+            append({"descriptor": name, "source": source, **score(descriptor, patches, tasks)})
+
+
+def baseline(data: PatchData, tasks, seed: int) -> None:
+    """One seed of the coursework's baseline: it draws the weights, the sequences and the order."""
+    started, chance = time.perf_counter(), np.random.RandomState(seed)
+    few = data.train.select(chance.choice(data.train.names, 3, replace=False))
+    one = data.validation.select(chance.choice(data.validation.names, 1))
+    unet, l2net = UNet(seed=seed), L2Net(seed=seed)
+    *_, cleaned = fit(unet, Pairs(few), Pairs(one), lr=1e-5, momentum=0.9, seed=seed,
+                      epochs=SETTINGS["denoiser_epochs"], batch_size=SETTINGS["batch_size"])
+    train, validation, test = (s.with_source("denoised", denoise(unet, s["noisy"]))
+                               for s in (data.train, data.validation, data.test))
+    *_, last = fit(l2net, Triplets(train, samples=SETTINGS["samples"]),
+                   Triplets(validation, samples=2000), lr=0.1, seed=seed,
+                   epochs=SETTINGS["epochs"], batch_size=SETTINGS["batch_size"])
+    append({"descriptor": "l2net", "source": "denoised", **score(l2net, test["denoised"], tasks),
+            "seed": seed, "mae": cleaned.loss, "val_mae": cleaned.val_loss,
+            "loss": last.loss, "val_loss": last.val_loss, **SETTINGS,
+            "denoiser_sequences": " ".join(few.names), "validation_sequence": one.names[0],
+            "seconds": round(time.perf_counter() - started)})
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seeds", type=int, default=3)
+    seeds = parser.parse_args().seeds
+    data = load("photos")
+    tasks = tasks_for(data.test)
+    done = pd.read_csv(RESULTS) if RESULTS.exists() else pd.DataFrame({"descriptor": []})
+    if "rootsift" not in set(done.descriptor):
+        classical(data, tasks)
+    for seed in range(seeds):
+        if seed not in set(done.get("seed", [])):
+            baseline(data, tasks, seed)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,35 @@
+"""Every notebook that nbval runs is followed, in its kernel, by its exercises' solutions."""
+
+from collections import defaultdict
+
+import pytest
+from anatomy import solutions
+from nbformat.v4 import new_code_cell
+from nbval.plugin import IPyNbCell
+
+
+class Solution(IPyNbCell):
+    """The folded solution of an exercise, pasted into its answer cell: its check must say ✓."""
+
+    def runtest(self) -> None:
+        super().runtest()
+        printed = "".join(output.get("text", "") for output in self.test_outputs)
+        if "✓" not in printed or "✗" in printed:
+            self.raise_cell_error(f"the solution's check says: {printed or 'nothing'}")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    files = list(dict.fromkeys(i.parent for i in items if isinstance(i, IPyNbCell)))
+    for file in files:
+        last = max(n for n, item in enumerate(items) if item.parent is file)
+        added = [
+            Solution.from_parent(
+                file,
+                name=f"Solution {name}",
+                cell_num=number,
+                cell=new_code_cell(code or "raise NotImplementedError('no solution below it')"),
+                options=defaultdict(bool),
+            )
+            for number, (name, code) in enumerate(solutions(file.nb).items())
+        ]
+        items[last + 1 : last + 1] = added

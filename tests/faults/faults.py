@@ -1,0 +1,106 @@
+"""Mistakes that a kit like this could contain: each replaces one thing in one module of hpkit.
+
+`install("name")` waits for the module to be imported, so every other module gets the mistake too.
+"""
+
+import importlib.util
+import sys
+from dataclasses import replace
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+
+import numpy as np
+
+
+def columns_swapped(patches: ModuleType) -> None:
+    """Types e1 and h1 change places in memory."""
+    read, order = patches.read_sequences, np.arange(16)
+    order[[1, 6]] = order[[6, 1]]
+
+    def swapped(*args, **options):
+        data = read(*args, **options)
+        return replace(data, sources={s: p[:, order] for s, p in data.sources.items()})
+
+    patches.read_sequences = swapped
+
+
+def leaked_photo(patches: ModuleType) -> None:
+    """The first test sequence is a training sequence too."""
+    split = patches.read_split
+
+    def leaked(*args):
+        sides = split(*args)
+        return sides | {"train": [*sides["train"], sides["test"][0]]}
+
+    patches.read_split = leaked
+
+
+def source_ignored(patches: ModuleType) -> None:
+    """Whatever source is asked for, the clean patches come."""
+    patches.PatchSet.__getitem__ = lambda self, source: self.sources["clean"]
+
+
+def noise_twice(patches: ModuleType) -> None:
+    """Noisy patches get their noise a second time."""
+    read = patches.read_sequences
+
+    def noisier(*args, **options):
+        data = read(*args, **options)
+        strips = data.sources["noisy"].swapaxes(0, 1)
+        noisy = [
+            patches.add_noise(strip, "again", t)
+            for t, strip in zip(patches.PATCH_TYPES, strips, strict=True)
+        ]
+        return data.with_source("noisy", np.stack(noisy, 1))
+
+    patches.read_sequences = noisier
+
+
+def sum_for_mean(losses: ModuleType) -> None:
+    """Squared distances are summed over the descriptor's values, which shrinks the margin."""
+    losses.squared_distance = lambda first, second, reduce="mean": ((first - second) ** 2).sum(1)
+
+
+def step_average_precision(ranking: ModuleType) -> None:
+    """The usual sum of steps in place of the official trapezoids."""
+
+    def steps(scores, labels, total=None):
+        recall, precision = ranking.precision_recall(scores, labels, total)
+        return float(np.sum(np.diff(recall) * precision[1:]))
+
+    ranking.average_precision = steps
+
+
+MODULES = {
+    "hpkit.patches": (columns_swapped, leaked_photo, source_ignored, noise_twice),
+    "hpkit.losses": (sum_for_mean,),
+    "hpkit.ranking": (step_average_precision,),
+}
+FAULTS = {f.__name__: (name, f) for name, faults in MODULES.items() for f in faults}
+
+
+class Breaker(MetaPathFinder):
+    """Lets the real module load, then puts the mistake in."""
+
+    def __init__(self, fault: str) -> None:
+        self.module, self.fault = FAULTS[fault]
+
+    def find_spec(self, name: str, path: object, target: object = None) -> ModuleSpec | None:
+        if name != self.module:
+            return None
+        sys.meta_path.remove(self)
+        spec = importlib.util.find_spec(name)
+        load = spec.loader.exec_module
+
+        def load_and_break(module: ModuleType) -> None:
+            load(module)
+            self.fault(module)
+
+        spec.loader.exec_module = load_and_break
+        return spec
+
+
+def install(fault: str) -> None:
+    """Break the module of this fault in this process, as soon as it is imported."""
+    sys.meta_path.insert(0, Breaker(fault))

@@ -1,0 +1,249 @@
+"""`python -m hpkit.book`: what it refuses, runs, keeps, reports and shows."""
+
+import contextlib
+import io
+import os
+import re
+import shutil
+import time
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+
+from hpkit import book, site
+
+PARAMETERS = """epochs = 3  # passes
+lr = 0.1  # step
+name = "a"  # text
+flag = True  # or not
+seeds = [0, 1]  # runs
+limit = None  # seconds"""
+PRINT = "print([epochs, lr, name, flag, seeds, limit])"
+TEXT = """# One?
+
+Inline $\\frac{a}{b}$, on [the second](02_lost.ipynb) and [the third](03_two.ipynb) chapter, and
+
+$$
+L = \\max(0, d_+ - d_- + m)
+$$
+
+\\begin{align}
+a &= b \\\\
+c &= d
+\\end{align}
+"""
+KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
+PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg=="
+
+
+def write(path: Path, *sources: str) -> Path:
+    """A notebook: markdown where a source starts with #, parameters where it is PARAMETERS."""
+    notebook = new_notebook(metadata={"kernelspec": KERNEL})
+    for source in sources:
+        notebook.cells.append((new_markdown_cell if source[0] == "#" else new_code_cell)(source))
+    for cell in (c for c in notebook.cells if c.source == PARAMETERS):
+        cell.metadata.tags = ["parameters"]
+    nbformat.write(notebook, path)
+    return path
+
+
+@pytest.fixture
+def first(tmp_path) -> Path:
+    return write(tmp_path / "01_first.ipynb", "# One?", PARAMETERS, PRINT)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "value"),
+    [
+        ("epochs", "5", 5),
+        ("lr", "1", 1.0),
+        ("lr", "1e-3", 0.001),  # text, for YAML
+        ("flag", "false", False),  # papermill's own -p gives the text "false"
+        ("name", '"01"', "01"),
+        ("seeds", "[3]", [3]),
+        ("seeds", "[]", []),
+        ("limit", "2.5", 2.5),
+    ],
+)
+def test_values_are_read_as_yaml_and_fitted(first, name, text, value):
+    (assigned,) = book.assign([first], book.read_values([[name, text]], None))
+    assert assigned == {name: value} and type(assigned[name]) is type(value)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ("-p epochs abc", "epochs: 'abc' does not fit, expected int like the default 3"),
+        ("-p epochs 2.5", "epochs: 2.5 does not fit, expected int like the default 3"),
+        ("-p epochs true", "epochs: True does not fit, expected int like the default 3"),
+        ("-p lr fast", "lr: 'fast' does not fit, expected float like the default 0.1"),
+        ("-p lr true", "lr: True does not fit, expected float like the default 0.1"),
+        ("-p flag 1", "flag: 1 does not fit, expected bool like the default True"),
+        ("-p name 01", "name: 1 does not fit, expected str like the default 'a'"),
+        ("-p seeds 3", "seeds: 3 does not fit, expected list like the default [0, 1]"),
+        ("-p seeds [a]", "seeds: 'a' does not fit, expected int like the default 0"),
+        (
+            "-p epoch 3",
+            "no parameter 'epoch', expected one of: epochs, flag, limit, lr, name, seeds",
+        ),
+        ("-p lr {", "parameters (-p) are not valid YAML: while parsing a flow node"),
+        ("-f none.yaml", "none.yaml: no such parameter file"),
+        ("-f bad.yaml", "parameters (bad.yaml) are not valid YAML: while"),
+        ("-f list.yaml", "list.yaml: holds [1, 2], expected lines of the form name: value"),
+        ("-f wrong.yaml", "no parameter 'epoch', expected one of:"),
+        ("02_none.ipynb", "02_none.ipynb: no such notebook"),
+    ],
+)
+def test_a_wrong_request_is_refused_in_one_sentence(
+    arguments, sentence, first, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    Path("bad.yaml").write_text("epochs: [")
+    Path("list.yaml").write_text("[1, 2]")
+    Path("wrong.yaml").write_text("epoch: 3")
+    assert book.main([str(first), *arguments.split(), "--out", "out"]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(sentence) and said.count("\n") == 1
+    assert not Path("out").exists()
+
+
+def test_each_notebook_is_given_only_what_it_has(first, tmp_path):
+    (tmp_path / "values.yaml").write_text("epochs: 7\nlr: 0.5")
+    other = write(tmp_path / "02.ipynb", "# Two?", "x = 1")
+    values = book.read_values([["lr", "0.25"]], tmp_path / "values.yaml")
+    assert book.assign([first, other], values) == [{"epochs": 7, "lr": 0.25}, {}]
+
+
+def test_a_lost_kernel_is_tried_once_more(first, tmp_path, monkeypatch):
+    said = [f"RuntimeError: {book.PORT_RACE}", f"RuntimeError: {book.PORT_RACE}", "never asked"]
+    monkeypatch.setattr(book, "papermill", lambda *_: said.pop(0))
+    result = book.execute(first, tmp_path / "out", {}, 10)
+    assert result.status == "failed" and book.PORT_RACE in result.error
+    assert said == ["never asked"]
+
+
+def test_only_the_second_try_counts(first, tmp_path, monkeypatch):
+    said = [f"RuntimeError: {book.PORT_RACE}", ""]
+
+    def papermill(source, target, parameters, timeout):
+        shutil.copy(source, target)
+        return said.pop(0)
+
+    monkeypatch.setattr(book, "papermill", papermill)
+    assert book.execute(first, tmp_path / "out", {}, 10).status == "ran"
+
+
+def is_running(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return "State:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_the_book_goes_past_failures_and_goes_on_where_it_was(first, tmp_path, capsys):
+    out, pid = tmp_path / "out", tmp_path / "pid"
+    sleep = f"import os, time\nopen({str(pid)!r}, 'w').write(str(os.getpid()))\ntime.sleep(600)"
+    bad = write(tmp_path / "02_bad.ipynb", "# Two?", PARAMETERS, "1 + 1", "# Why\n1 / 0", "1 / 0")
+    slow = write(tmp_path / "03_slow.ipynb", "# Three?", sleep)
+    last = write(tmp_path / "04_last.ipynb", "# Four?", "print('done')")
+    asked = [*map(str, (first, bad, slow, last)), "--out", str(out), "--timeout", "25"]
+    assert book.main([*asked, "-p", "flag", "false", "-p", "lr", "1e-3"]) == 1
+    printed, said = capsys.readouterr()
+    states = re.findall(r"^\[\d/4\] (\w+) \.\.\. [\d.]+ s, (\w+)$", printed, re.M)
+    expected = {"01_first": "ran", "02_bad": "failed", "03_slow": "failed", "04_last": "ran"}
+    assert dict(states) == expected
+    assert "02_bad failed: cell 5 (1 / 0): ZeroDivisionError: division by zero" in said
+    assert "03_slow failed: cell 2 (import os, time): stopped after 25 s" in said
+    assert printed.endswith(f"open {out / 'html' / 'index.html'}\n")
+    ran = nbformat.read(out / "notebooks" / "01_first.ipynb", 4)
+    assert ran.cells[-1].outputs[0].text == "[3, 0.001, 'a', False, [0, 1], None]\n"
+    time.sleep(1)
+    assert not is_running(int(pid.read_text()))
+
+    two = [str(first), str(last), "--out", str(out), "--no-site"]
+    assert book.main(two) == 0  # other parameters for the first, the same for the last
+    assert re.findall(r" s, (\w+)$", capsys.readouterr().out, re.M) == ["ran", "kept"]
+    write(last, "# Four?", "print('really done')")
+    assert book.main(two) == 0
+    assert re.findall(r" s, (\w+)$", capsys.readouterr().out, re.M) == ["kept", "ran"]
+
+
+def test_a_changed_package_is_run_again(first, tmp_path, monkeypatch):
+    monkeypatch.setattr(book, "PACKAGE", tmp_path / "package")
+    monkeypatch.setattr(book, "papermill", lambda *paths: shutil.copy(*paths[:2]) and "")
+    (tmp_path / "package").mkdir()
+    states = []
+    for code in ("x = 1", "x = 1", "x = 2"):
+        (tmp_path / "package" / "losses.py").write_text(code)
+        states.append(book.execute(first, tmp_path / "out", {}, 10).status)
+    assert states == ["ran", "kept", "ran"]
+
+
+def picture_of(data: dict[str, object]) -> nbformat.NotebookNode:
+    cell = new_code_cell("1", metadata={"mystnb": {"image": {"alt": "a dot"}}})
+    cell.outputs = [new_output("display_data", data=data)]
+    return cell
+
+
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory) -> dict[str, str]:
+    """HTML of a site of two chapters that ran and one that failed; "said": Sphinx's warnings."""
+    out = tmp_path_factory.mktemp("out")
+    (out / "notebooks").mkdir()
+    panel = picture_of({"image/png": PNG, site.WIDGET: {"model_id": "a"}, "text/plain": "panel"})
+    bar = picture_of({site.WIDGET: {"model_id": "b"}, "text/plain": "0%|   |"})
+    one = new_notebook(cells=[new_markdown_cell(TEXT), panel, bar])
+    two = new_notebook(cells=[new_markdown_cell("# Two?")])
+    for name, notebook in (("01_one", one), ("03_two", two)):
+        notebook.metadata.kernelspec = KERNEL
+        notebook.metadata.widgets = {"state": {}}
+        nbformat.write(notebook, out / "notebooks" / f"{name}.ipynb")
+    results = [book.Result("01_one", 61.2, "ran"), book.Result("03_two", 0.4, "kept")]
+    failed = book.Result("02_lost", 9.9, "failed", "cell 2 (1 / 0): ZeroDivisionError")
+    with contextlib.redirect_stderr(io.StringIO()) as said:
+        index = site.build([results[0], failed, results[1]], out)
+    html = {path.stem: path.read_text() for path in index.parent.rglob("*.html")}
+    css = "".join(path.read_text() for path in index.parent.rglob("*.css"))
+    return html | {"said": said.getvalue(), "css": css}
+
+
+def test_site_builds_without_a_warning(pages):
+    assert pages["said"] == ""
+
+
+def test_first_page_has_a_line_for_each_chapter(pages):
+    lines = re.sub(r"<[^>]+>", "", pages["index"])
+    assert "One? · 61 s" in lines and "Two? · 0 s" in lines
+    assert "02_lost failed after 10 s: cell 2 (1 / 0): ZeroDivisionError" in lines
+
+
+def test_site_needs_no_network(pages):
+    for name in ("index", "01_one", "03_two"):
+        tags = re.findall(r"<(?:script|link|img|iframe)\b[^>]*>", pages[name])
+        assert tags and not [tag for tag in tags if re.search(r"(src|href)=.(https?:)?//", tag)]
+        assert not re.search(r"import[( ][\"']https?://|cdn\.", pages[name])
+    assert not re.search(r"(@import|url\()\s*[\"']?(https?:)?//", pages["css"])
+
+
+def test_formulas_are_mathml_and_one_beyond_it_stays_as_tex(pages, caplog):
+    assert pages["01_one"].count("<math") == 3
+    assert "<mtable" in pages["01_one"]
+    with pytest.raises(Exception, match="nosuchcommand"):
+        site.mathml(r"\nosuchcommand", False)
+
+
+def test_a_panel_is_shown_as_its_picture_and_a_bar_not_at_all(pages):
+    assert pages["01_one"].count('alt="a dot"') == 1
+    for trace in ("widget", "0%|", "panel"):
+        assert trace not in re.sub(r"<(script|link)[^>]*>", "", pages["01_one"].lower()), trace
+
+
+def test_chapters_link_to_their_neighbours_and_not_to_what_is_missing(pages):
+    assert re.search(r'class="right-next"\s+href="03_two.html"', pages["01_one"])
+    assert re.search(r'class="left-prev"\s+href="01_one.html"', pages["03_two"])
+    assert 'href="03_two.html"' in pages["01_one"] and "02_lost" not in pages["01_one"]

@@ -1,0 +1,36 @@
+"""'auto' device and precision."""
+
+import pytest
+import torch
+
+from hpkit.devices import resolve_device, resolve_precision
+
+
+def test_names_of_devices_and_precisions(monkeypatch) -> None:
+    assert resolve_device("cpu") == torch.device("cpu")
+    assert resolve_device("auto").type in ("cuda", "mps", "cpu")
+    assert resolve_precision("bfloat16", torch.device("cpu")) == "bfloat16"
+    assert resolve_precision("auto", torch.device("mps")) == "float32"
+
+
+@pytest.mark.parametrize(("variable", "value", "precision"), [
+    ("ATEN_CPU_CAPABILITY", "avx2", "float32"), ("ATEN_CPU_CAPABILITY", "default", "float32"),
+    ("ATEN_CPU_CAPABILITY", "avx512", "bfloat16"), ("ONEDNN_MAX_CPU_ISA", "AVX2", "float32"),
+    ("ONEDNN_MAX_CPU_ISA", "AVX512_CORE", "float32"), ("ONEDNN_MAX_CPU_ISA", "ALL", "bfloat16"),
+    ("ONEDNN_MAX_CPU_ISA", "AVX512_CORE_BF16", "bfloat16"),
+])
+def test_automatic_precision_on_a_cpu(monkeypatch, variable, value, precision) -> None:
+    for name in ("ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv(variable, value)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True, raising=False)
+    assert resolve_precision("auto", torch.device("cpu")) == precision
+
+
+def test_automatic_precision_without_the_hardware(monkeypatch) -> None:
+    for probe in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"):
+        monkeypatch.setattr(torch.cpu, probe, lambda: False, raising=False)
+    assert resolve_precision("auto", torch.device("cpu")) == "float32"
+    for probe in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"):
+        monkeypatch.delattr(torch.cpu, probe)
+    assert resolve_precision("auto", torch.device("cpu")) == "float32"

@@ -1,0 +1,63 @@
+"""The notebooks guard what they teach: with a mistake in the package, re-running one fails."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_notebook
+
+ROOT = Path(__file__).parents[1]
+# Which mistakes each notebook has to notice; tests/faults/faults.py says what they are.
+FAULTS = {
+    "01_patches": ["columns_swapped", "leaked_photo", "source_ignored"],
+    "02_denoiser": ["noise_twice"],
+    "03_descriptor": ["sum_for_mean"],
+    "04_evaluation": ["step_average_precision"],
+}
+CASES = [(notebook, fault) for notebook, faults in FAULTS.items() for fault in faults]
+
+
+def rerun(notebook: Path, fault: str) -> subprocess.CompletedProcess:
+    """nbval's run of a notebook with this mistake ("" for none), ended at its first red cell."""
+    options = ["--nbval-lax", "--nbval-current-env", "--nbval-cell-timeout=300", "-x"]
+    options += [f"--nbval-sanitize-with={ROOT / 'tests' / 'nbval_sanitize.cfg'}"]
+    options += ["-p", "no:cacheprovider", "--color=no"]
+    environment = os.environ | {"HPKIT_FAULT": fault, "PYTHONPATH": str(ROOT / "tests" / "faults")}
+    command = [sys.executable, "-m", "pytest", *options, str(notebook)]
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+
+
+def check_turns_red(notebook: Path, fault: str) -> None:
+    """Red because a cell failed (pytest ends with 1), not because nothing could run."""
+    run = rerun(notebook, fault)
+    assert run.returncode == 1, f"{notebook.name} did not notice {fault}:\n{run.stdout[-2000:]}"
+    assert "Notebook cell execution failed" in run.stdout, run.stdout[-2000:]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize(("notebook", "fault"), CASES)
+def test_notebook_notices(notebook, fault):
+    check_turns_red(ROOT / "notebooks" / f"{notebook}.ipynb", fault)
+
+
+def test_every_notebook_has_a_fault():
+    committed = {path.stem for path in (ROOT / "notebooks").glob("*.ipynb")}
+    assert committed == {notebook for notebook, faults in FAULTS.items() if faults}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+def test_a_fault_turns_a_toy_notebook_red_and_only_the_fault_does(tmp_path):
+    cell = new_code_cell(
+        "from hpkit.evaluation import average_precision\n"
+        "assert abs(average_precision([3, 2, 1], [1, 0, 1]) - 0.7917) < 1e-4"
+    )
+    nbformat.write(new_notebook(cells=[cell]), tmp_path / "toy.ipynb")
+    assert rerun(tmp_path / "toy.ipynb", "").returncode == 0
+    check_turns_red(tmp_path / "toy.ipynb", "step_average_precision")
+    with pytest.raises(AssertionError, match="did not notice columns_swapped"):
+        check_turns_red(tmp_path / "toy.ipynb", "columns_swapped")

@@ -1,0 +1,94 @@
+"""A panel is a function and a control for each argument; figures say what they are given."""
+
+import base64
+
+import ipywidgets
+import matplotlib
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+
+from hpkit import plots, widgets
+
+matplotlib.use("Agg")
+VIEW = "application/vnd.jupyter.widget-view+json"
+
+
+def draw(height, name):
+    if height > 8:
+        raise ValueError("too high")
+    figure = Figure(figsize=(2, 1))
+    figure.subplots().set_title(f"{name} {height}")
+    return figure
+
+
+@pytest.fixture
+def panel(monkeypatch):
+    """The MIME bundle of a panel and its three parts: two controls, a note, a picture."""
+    shown = []
+    monkeypatch.setattr(widgets, "display", lambda bundle, raw: shown.append(bundle))
+    made = []
+    box = ipywidgets.HBox
+    monkeypatch.setattr(ipywidgets, "HBox", lambda children: made.append(box(children)) or made[0])
+    widgets.explore(draw, height=(0, 10, 1, 3), name=["one", "two"])
+    return shown[0], *made[0].children[0].children, made[0].children[1]
+
+
+def test_labels_are_the_names_of_the_arguments(panel):
+    _, height, name, _, _ = panel
+    assert (height.description, height.value, height.min, height.max) == ("height", 3, 0, 10)
+    assert (name.description, name.value, name.options) == ("name", "one", ("one", "two"))
+    assert isinstance(widgets.control("x", (0.0, 1.0, 0.1, 0.5)), ipywidgets.FloatSlider)
+
+
+def test_the_bundle_carries_the_first_picture(panel):
+    bundle, _, _, _, image = panel
+    assert base64.b64decode(bundle["image/png"]) == image.value
+    assert bundle[VIEW]["model_id"] and "height, name" in bundle["text/plain"]
+
+
+def test_moving_a_slider_redraws(panel):
+    _, height, name, _, image = panel
+    first = image.value
+    height.value = 5
+    second = image.value
+    name.value = "two"
+    assert len({first, second, image.value}) == 3 and first[:4] == b"\x89PNG"
+
+
+def test_an_error_is_shown_and_the_picture_stays(panel):
+    _, height, _, note, image = panel
+    before = image.value
+    height.value = 9
+    assert "ValueError" in note.value and "too high" in note.value and image.value == before
+    height.value = 2
+    assert note.value == "" and image.value != before
+
+
+def test_patches_are_shown_on_one_grey_scale():
+    ax = Figure().subplots()
+    patches = np.zeros((2, 3, 32, 32), np.uint8)
+    patches[1, 2] = 100  # bright for its table, not for the book
+    plots.show_patches(ax, patches, rows=["a", "b"], columns=["x", "y", "z"], title="t")
+    image = ax.images[0]
+    assert image.get_clim() == (0, 255) and image.get_array().shape == (66, 100)
+    assert np.nanmax(image.get_array()) == 100
+    assert [t.get_text() for t in ax.get_yticklabels()] == ["a", "b"]
+
+
+def test_curves_draw_what_they_get():
+    ax = Figure().subplots()
+    history = pd.DataFrame({"epoch": [1, 2], "loss": [4.0, 2.0], "val_loss": [3.0, 2.5]})
+    plots.learning_curve(ax, history, ylabel="MAE", lines={"nothing": 5.0})
+    assert [line.get_label() for line in ax.lines] == ["train", "validation", "nothing"]
+    assert ax.lines[1].get_ydata().tolist() == [3.0, 2.5]
+    ax = plots.precision_recall(Figure().subplots(), {"us": ([0, 1], [1, 0.5])})
+    assert ax.lines[0].get_ydata().tolist() == [1, 0.5]
+
+
+def test_bars_are_as_high_as_the_scores():
+    scores = pd.DataFrame({"matching": [0.2, 0.6], "retrieval": [0.4, 0.8]}, index=["a", "b"])
+    ax = plots.score_bars(Figure().subplots(), scores)
+    heights = [bar.get_height() for group in ax.containers for bar in group]
+    assert heights == pytest.approx([0.2, 0.4, 0.6, 0.8])

@@ -1,0 +1,40 @@
+"""Small patch sets and runs that the tests of training share."""
+
+import numpy as np
+import torch
+
+from hpkit.models import L2Net, UNet
+from hpkit.patches import PatchSet
+from hpkit.training import Epoch, Pairs, Triplets
+
+torch.set_num_threads(1)  # sums depend on the number of threads, and losses are compared exactly
+CPU = {"device": "cpu", "precision": "float32"}
+
+
+def patch_set(points: int = 4, seed: int = 0) -> PatchSet:
+    """A wave per point, a little moved per column; noisy twins; the clean ones as "denoised"."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[:32, :32] / 32
+    a, b = 4 * rng.normal(size=(2, points, 1, 1, 1)) + 0.2 * rng.normal(size=(2, points, 16, 1, 1))
+    clean = 128 + 100 * np.sin(a * x + b * y)
+    noisy = np.clip(clean + rng.normal(size=clean.shape) * 20, 0, 255)
+    clean, noisy = clean.astype(np.uint8), noisy.astype(np.uint8)
+    sources = {"clean": clean, "noisy": noisy, "denoised": clean}
+    return PatchSet(sources, np.zeros(points, int), ("i_test",))
+
+
+PATCHES = patch_set()
+TASKS = {  # a fresh network and its sampler, whose second batch is smaller when the first has 4
+    "unet": (lambda: UNet(seed=0), Pairs(PATCHES, samples=6)),
+    "l2net": (lambda: L2Net(seed=0), Triplets(PATCHES, samples=6)),
+}
+
+
+def same_weights(a: torch.nn.Module, b: torch.nn.Module) -> bool:
+    pairs = zip(a.state_dict().values(), b.state_dict().values(), strict=True)
+    return all(torch.equal(first, second) for first, second in pairs)
+
+
+def numbers(epochs: list[Epoch]) -> list[tuple]:
+    """What must not change when a run is repeated: all but the seconds and the state."""
+    return [(e.epoch, e.loss, e.val_loss, e.lr, e.samples) for e in epochs]
