@@ -107,10 +107,10 @@ def assign(notebooks: list[Path], values: dict[str, object]) -> list[dict[str, o
 
 
 def digest(notebook: nbformat.NotebookNode, parameters: dict[str, object] | None = None) -> str:
-    """SHA-256 of all that decides what a run gives: cells, parameters and the package's files."""
+    """SHA-256 of what decides what a run gives: cells, parameters, package, recorded results."""
     cells = [[c.cell_type, c.source, c.metadata.get("tags")] for c in notebook.cells]
     sha = hashlib.sha256(repr([cells, sorted((parameters or {}).items())]).encode())
-    for path in sorted(PACKAGE.iterdir()):
+    for path in [*sorted(PACKAGE.iterdir()), *sorted((NOTEBOOKS / "results").glob("*.csv"))]:
         if path.suffix in (".py", ".csv", ".gz") and path.name not in UNUSED:
             sha.update(path.name.encode() + path.read_bytes().replace(b"\r\n", b"\n"))
     return sha.hexdigest()

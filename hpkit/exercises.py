@@ -93,7 +93,7 @@ def mutual(answer: Callable[[np.ndarray], np.ndarray]) -> str:
     """Must mark the mutual nearest neighbours of a random and of a hand-made matrix."""
     if not callable(answer):
         return "this is not a function: define mutual(distance) and pass it by its name"
-    small = np.array([[1.0, 5, 9], [2, 7, 9], [9, 9, 3]])
+    small = np.array([[5.0, 1, 9], [6, 2, 9], [9, 9, 3]])
     large = np.random.RandomState(0).uniform(size=(50, 50))
     for distance in (small, large):
         there, back = distance.argmin(1), distance.argmin(0)
@@ -104,7 +104,7 @@ def mutual(answer: Callable[[np.ndarray], np.ndarray]) -> str:
             return "this marks the correct matches; whether they point back is another question"
         if not np.array_equal(found, back[there] == np.arange(len(distance))):
             return (f"for {small.tolist()} it gives {np.asarray(answer(small)).tolist()}, expected "
-                    "[True, False, True]: row 1 goes to column 0, which points to row 0")
+                    "[True, False, True]: row 1 goes to column 1, which points to row 0")
     return ""
 
 

@@ -16,7 +16,9 @@ COLOURS = {
     "anchor": _palette["blue"], "positive": _palette["green"], "negative": _palette["red"],
     "easy": "#7ad151", "hard": "#22a884", "tough": "#414487",
     "train": _palette["sky"], "validation": _palette["brown"],
-    "ours": _palette["blue"], "coursework": _palette["pink"], "sift": _palette["orange"],
+    "raw pixels": _palette["grey"], "L2-Net on U-Net": _palette["blue"],
+    "SIFT": _palette["yellow"], "RootSIFT": _palette["orange"],
+    "RootSIFT on non-local means": _palette["brown"], "coursework": _palette["pink"],
 }
 GREY = {"cmap": "gray", "vmin": 0, "vmax": 255, "interpolation": "nearest"}
 
@@ -100,7 +102,8 @@ def score_bars(ax: Axes, scores: pd.DataFrame, *, title: str = "") -> Axes:
     """mAP by task, a bar per descriptor. scores: one row per descriptor, one column per task."""
     tidy = scores.rename_axis("descriptor").reset_index().melt("descriptor", var_name="task",
                                                                value_name="mAP")
-    sns.barplot(tidy, x="task", y="mAP", hue="descriptor", ax=ax)
+    palette = [COLOURS.get(name, f"C{i}") for i, name in enumerate(scores.index)]
+    sns.barplot(tidy, x="task", y="mAP", hue="descriptor", ax=ax, palette=palette)
     ax.set(xlabel="", ylim=(0, 1), title=title)
     ax.legend(frameon=False, ncols=2, fontsize="small")
     return ax

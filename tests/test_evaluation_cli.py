@@ -97,8 +97,8 @@ DAMAGES = {
     "splits.json: not found": lambda f: (f / "splits.json").unlink(),
     "unknown split 'small', expected one of a": lambda f: (f / "splits.json").write_text(
         '{"a": {"test": ["v_elm"]}}'),
-    "splits.json: not a list of splits": lambda f: (f / "splits.json").write_text("{bad"),
-    'expected {"a": {"test": [names': lambda f: (f / "splits.json").write_text(
+    "splits.json: expected JSON like {split:": lambda f: (f / "splits.json").write_text("{bad"),
+    "...}} (dictionary": lambda f: (f / "splits.json").write_text(
         '{"small": ["v_elm"]}'),
     "split 'small' has no test sequences": lambda f: (f / "splits.json").write_text(
         '{"small": {"train": ["v_elm"]}}'),

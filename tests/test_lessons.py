@@ -2,6 +2,7 @@
 
 import json
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -47,12 +48,21 @@ def test_nonsense_is_wrong_and_never_a_traceback(exercise, answer, capsys):
     ("step_ap", 1 / 3, "two hits alone"),
     ("trapezoid_ap", 0.5, "the step rule"),
     ("mutual", lambda d: d.argmin(1) == np.arange(len(d)), "whether they point back"),
-    ("mutual", lambda d: d.argmin(1), "row 1 goes to column 0"),
+    ("mutual", lambda d: d.argmin(1), "row 1 goes to column 1"),
     ("mutual", lambda d: [True], "gave the shape (1,)"),
 ])
 def test_a_typical_mistake_gets_its_hint(exercise, answer, hint, capsys):
     out = said(capsys, exercise, answer)
     assert out.startswith(f"✗ {exercise}: ") and hint in out
+
+
+@pytest.mark.parametrize("exercise, answer", [
+    ("positive_pairs", 120), ("overlap_of_larger", 0.64), ("step_ap", 0.5),
+    ("mutual", lambda d: d.argmin(0)[d.argmin(1)] == np.arange(len(d))),
+    ("my_denoiser", lambda p: np.stack([cv2.medianBlur(patch, 5) for patch in p])),
+])
+def test_a_right_answer_is_right(exercise, answer, capsys):
+    assert said(capsys, exercise, answer) == f"✓ {exercise}: right\n"
 
 
 def plain(a, p, n, margin):
