@@ -51,7 +51,7 @@ clean:  ## delete what was made here: .venv, the book, caches of the tools
 
 clean-cache: $(STAMP)  ## delete the data that hpkit built or downloaded (HPKIT_CACHE says where)
 	$(BIN)/python -c "import shutil; from hpkit.patches import cache_folder; \
-	    print('deleting', cache_folder()); shutil.rmtree(cache_folder(), ignore_errors=True)"
+	    [print('deleting', path) or shutil.rmtree(path) for path in cache_folder().glob('photos-v*')]"
 
 # A half-made environment is removed: the next try starts afresh.
 $(BIN)/python:

@@ -44,6 +44,8 @@ def find_notebooks(names: list[str]) -> list[Path]:
     for path in found:
         if not path.is_file():
             raise FileNotFoundError(f"{path}: no such notebook")
+    if len({path.stem for path in found}) < len(found):
+        raise ValueError("two notebooks of one name: their outputs would overwrite each other")
     return found
 
 

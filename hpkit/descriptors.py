@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from tqdm.auto import tqdm
 
-from hpkit.devices import resolve_device, resolve_precision
+from hpkit.devices import memory_layout, resolve_device, resolve_precision
 from hpkit.patches import PATCH_TYPES
 
 
@@ -75,12 +75,11 @@ def _outputs(function: nn.Module | Callable, patches: np.ndarray, batch_size: in
 
 def _network(network: nn.Module, device: torch.device, precision: str) -> Callable:
     """A network, put in eval mode, as a function of uint8 (n, height, width) arrays."""
-    network.to(device, memory_format=torch.channels_last).eval()
+    network.to(device, memory_format=memory_layout(device)).eval()
 
     @torch.inference_mode()
     def call(batch: np.ndarray) -> np.ndarray:
         images = torch.tensor(batch, device=device)[:, None].float()
-        images = images.contiguous(memory_format=torch.channels_last)
         with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"):
             return network(images).float().cpu().numpy()
 
@@ -100,17 +99,25 @@ def read_descriptors(path: str | Path, names: Iterable[str]) -> tuple[np.ndarray
     if path.is_dir():
         blocks = [_block({t: _read_csv(path / name / f"{t}.csv") for t in PATCH_TYPES},
                          f"{path / name}") for name in names]
-    elif zipfile.is_zipfile(path):
-        with np.load(path, allow_pickle=False) as archive:
+    else:
+        with _open_npz(path) as archive:
             blocks = [_block({t: _member(archive, path, f"{name}/{t}") for t in PATCH_TYPES},
                              f"{path}: {name}") for name in names]
-    else:
-        raise ValueError(f"{path}: neither an .npz file nor a folder")
     for name, block in zip(names, blocks, strict=True):
         if block.shape[2] != blocks[0].shape[2]:
             raise ValueError(f"{path}: descriptors of {name} have {block.shape[2]} values, "
                              f"expected {blocks[0].shape[2]} as in {names[0]}")
     return np.concatenate(blocks), [len(block) for block in blocks]
+
+
+def _open_npz(path: Path) -> np.lib.npyio.NpzFile:
+    try:
+        archive = np.load(path, allow_pickle=False)
+        if isinstance(archive, np.lib.npyio.NpzFile):
+            return archive
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile):
+        pass
+    raise ValueError(f"{path}: neither a whole .npz file nor a folder")
 
 
 def _block(types: dict[str, np.ndarray], where: str) -> np.ndarray:

@@ -21,6 +21,7 @@ from hpkit.noise import add_noise
 PATCH_TYPES = ("ref", *(f"{level}{i}" for level in "eht" for i in range(1, 6)))
 LEVELS = {"easy": slice(1, 6), "hard": slice(6, 11), "tough": slice(11, 16)}
 SIZE = 32  # pixels, the side of a patch in memory
+COLOUR_MODES = ("RGB", "RGBA", "P")  # of Pillow: 8 bits a channel, and palettes
 
 
 @dataclass(frozen=True)
@@ -121,24 +122,35 @@ def read_split(folder: Path, split: str) -> dict[str, list[str]]:
     becomes one, because a choice made on test sequences is a result that cannot be trusted.
     """
     path = folder / "splits.json"
+    path = path if path.is_file() else folder / "splits" / "splits.json"
     if not path.is_file():
-        raise FileNotFoundError(f"{path}: not found; the official file is tasks/splits/splits.json "
-                                "of the hpatches-benchmark repository")
-    try:
-        splits = json.loads(path.read_text())
-        names = {name: dict(sides) for name, sides in splits.items()}
-    except (ValueError, TypeError, AttributeError) as error:
-        raise ValueError(f"{path}: expected JSON like {{split: {{test: [names], ...}}}} ({error})"
-                         ) from error
-    if split not in names:
-        raise ValueError(f"{path}: unknown split {split!r}, expected one of {', '.join(names)}")
+        raise FileNotFoundError(f"{folder / 'splits.json'}: not found; the official file is "
+                                "tasks/splits/splits.json of the hpatches-benchmark repository")
+    splits = _parse_splits(path)
+    if split not in splits:
+        raise ValueError(f"{path}: unknown split {split!r}, expected one of {', '.join(splits)}")
     test, train = splits[split].get("test", []), sorted(splits[split].get("train", []))
     validation = splits[split].get("validation", train[::8])
-    shared = sorted(set(train) & set(test))
+    shared = sorted((set(train) | set(validation)) & set(test))
     if shared:
         raise ValueError(f"{path}: split {split!r} has {shared[0]!r} in both train and test")
     train = [name for name in train if name not in set(validation)]
-    return {"train": train, "validation": list(validation), "test": list(test)}
+    return {"train": train, "validation": validation, "test": test}
+
+
+def _parse_splits(path: Path) -> dict[str, dict[str, list[str]]]:
+    try:
+        splits = json.loads(path.read_text())
+        lists = [names for sides in splits.values() for key, names in sides.items()
+                 if key != "name"]
+    except (ValueError, AttributeError) as error:
+        raise ValueError(f"{path}: expected JSON like {{split: {{test: [names], ...}}}} ({error})"
+                         ) from error
+    for names in lists:
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            raise ValueError(f"{path}: expected JSON like {{split: {{test: [names], ...}}}}, "
+                             f"found {str(names)[:40]} for a list of names")
+    return splits
 
 
 def read_sequences(folder: Path, names: Iterable[str], *, colour: bool = False) -> PatchSet:
@@ -191,12 +203,12 @@ def read_strip(path: Path, *, colour: bool = False) -> np.ndarray:
                                 f"{', '.join(PATCH_TYPES)} (.png)")
     try:
         with Image.open(path) as image:
-            if image.mode != "L" and not (colour and image.mode in ("RGB", "RGBA", "P")):
-                raise ValueError(f"{path}: a PNG of mode {image.mode!r}, expected 8-bit grey "
-                                 "('L'); colour is converted only with colour=True")
-            strip = np.asarray(image.convert("L"))
-    except (UnidentifiedImageError, OSError, SyntaxError) as error:
+            mode, strip = image.mode, np.asarray(image.convert("L"))
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
         raise ValueError(f"{path}: not a whole PNG file ({error})") from error
+    if mode != "L" and not (colour and mode in COLOUR_MODES):
+        hint = "; colour is converted only with colour=True" if mode in COLOUR_MODES else ""
+        raise ValueError(f"{path}: a PNG of mode {mode!r}, expected 8-bit grey ('L'){hint}")
     height, width = strip.shape
     if width not in (SIZE, 65):
         raise ValueError(f"{path}: {width} pixels wide, expected 65 or 32")

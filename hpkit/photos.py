@@ -11,6 +11,7 @@ import json
 import os
 import shutil
 import tempfile
+import time
 import zlib
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -36,7 +37,9 @@ HERE = Path(__file__).parent
 def photos_folder() -> Path:
     """The folder of the embedded set; built on the first call (about half a minute, no network)."""
     folder = cache_folder() / f"photos-v{VERSION}"
-    if not folder.is_dir():
+    whole = 4 * len(photo_table())  # arrays: two sequences a photo, clean and noisy
+    if len(list(folder.glob("arrays/*.npy"))) < whole:
+        shutil.rmtree(folder, ignore_errors=True)  # what a half-done deletion left
         build(folder)
     return folder
 
@@ -200,6 +203,9 @@ def build(folder: Path, photos: Iterable[str] | None = None, workers: int = 2) -
     table, points = photo_table(), keypoint_table()
     table = table if photos is None else table[table.name.isin(list(photos))]
     folder.parent.mkdir(parents=True, exist_ok=True)
+    for left in folder.parent.glob(f"{folder.name}.partial-*"):
+        if time.time() - left.stat().st_mtime > 3600:  # of a build that was killed
+            shutil.rmtree(left, ignore_errors=True)
     partial = Path(tempfile.mkdtemp(prefix=f"{folder.name}.partial-", dir=folder.parent))
     try:
         jobs = [(partial, kind + name, points) for name in table.name for kind in ("i_", "v_")]
@@ -209,6 +215,7 @@ def build(folder: Path, photos: Iterable[str] | None = None, workers: int = 2) -
         sides = {side: [f"{kind}{name}" for name in rows.name for kind in ("i_", "v_")]
                  for side, rows in table.groupby("split")}
         (partial / "splits.json").write_text(json.dumps({"photos": {"name": "photos", **sides}}))
+        partial.chmod(0o755)  # a temporary folder is its owner's alone; a cache may be shared
         try:
             os.replace(partial, folder)
         except OSError:  # another build was faster: its folder is as good as ours

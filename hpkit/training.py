@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from hpkit.devices import resolve_device, resolve_precision
+from hpkit.devices import memory_layout, resolve_device, resolve_precision
 from hpkit.optimizers import OPTIMIZERS, make_optimizer
 from hpkit.samplers import Pairs, Triplets
 
@@ -120,8 +120,7 @@ class _Run:
     stopped: Callable[[], bool]
 
     def __post_init__(self) -> None:
-        layout = torch.preserve_format if self.device.type == "mps" else torch.channels_last
-        self.model.to(self.device, memory_format=layout)
+        self.model.to(self.device, memory_format=memory_layout(self.device))
         self.data = self.train.on(self.device)
         if self.validation is not None:
             self.val_data = self.validation.on(self.device)

@@ -234,5 +234,5 @@ def test_missing_files_are_refused(arrays, tmp_path):
     with pytest.raises(FileNotFoundError, match=r"expected an \.npz file or a folder"):
         read_descriptors(tmp_path / "no.npz", ["i_a"])
     (tmp_path / "other").write_text("1,2")
-    with pytest.raises(ValueError, match=r"neither an \.npz file nor a folder"):
+    with pytest.raises(ValueError, match=r"neither a whole \.npz file nor a folder"):
         read_descriptors(tmp_path / "other", ["i_a"])

@@ -92,13 +92,13 @@ DAMAGES = {
     "the descriptor of v_elm/t2, row 11, is not finite": lambda f: rewrite(f, not_a_number),
     "v_elm/e1 is not an array of numbers": lambda f: rewrite(
         f, lambda a: {"v_elm/e1": np.array([[{}]], dtype=object)}),
-    "neither an .npz file nor a folder": lambda f: (f / "descriptors.npz").write_text("x"),
+    "neither a whole .npz file nor a folder": lambda f: (f / "descriptors.npz").write_text("x"),
     "descriptors.npz: not found": lambda f: (f / "descriptors.npz").unlink(),
     "splits.json: not found": lambda f: (f / "splits.json").unlink(),
     "unknown split 'small', expected one of a": lambda f: (f / "splits.json").write_text(
         '{"a": {"test": ["v_elm"]}}'),
     "splits.json: expected JSON like {split:": lambda f: (f / "splits.json").write_text("{bad"),
-    "...}} (dictionary": lambda f: (f / "splits.json").write_text(
+    "...}} ('list' object": lambda f: (f / "splits.json").write_text(
         '{"small": ["v_elm"]}'),
     "split 'small' has no test sequences": lambda f: (f / "splits.json").write_text(
         '{"small": {"train": ["v_elm"]}}'),

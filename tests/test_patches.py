@@ -106,6 +106,7 @@ def test_with_source_leaves_the_set_as_it_was(folder):
     (lambda f: save(f / "t5.png", np.zeros((96, 32), np.uint8)), r"t5.png: 3 patches, expected 2"),
     (lambda f: save(f / "t1.png", np.zeros((64, 32, 3), np.uint8)), r"t1.png: a PNG of mode 'RGB'"),
     (lambda f: save(f / "t1.png", np.zeros((64, 32), np.uint16)), r"t1.png: a PNG of mode 'I"),
+    (lambda f: Image.new("LA", (32, 64)).save(f / "e1.png"), r"mode 'LA', expected 8-bit grey"),
     (lambda f: Image.new("P", (32, 64)).save(f / "e1.png"), r"e1.png: a PNG of mode 'P', exp"),
     (lambda f: (f / "e1.png").write_bytes(b""), r"e1.png: not a whole PNG file"),
     (lambda f: cut(f / "e1.png", 0.6), r"e1.png: not a whole PNG file"),
@@ -161,9 +162,21 @@ def test_a_split_that_leaks_is_refused(folder):
     (folder / "splits.json").write_text(json.dumps(split))
     with pytest.raises(ValueError, match="'i_two' in both train and test"):
         read_split(folder, "a")
+    split = {"a": {"train": ["i_one"], "validation": ["i_two"], "test": ["i_two"]}}
+    (folder / "splits.json").write_text(json.dumps(split))
+    with pytest.raises(ValueError, match="'i_two' in both train and test"):
+        read_split(folder, "a")
 
 
-@pytest.mark.parametrize("text", ["", "[]", '{"a": []}'[:-2], '{"a": ["i_one"]}', "{"])
+def test_splits_are_found_where_the_official_repository_has_them(folder):
+    (folder / "splits").mkdir()
+    (folder / "splits.json").rename(folder / "splits" / "splits.json")
+    assert read_split(folder, "a")["test"] == ["i_two"]
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", '{"a": []}', '{"a": ["i_one"]}',
+                                  '{"a": {"test": null}}', '{"a": {"train": 5}}',
+                                  '{"a": {"test": "i_one"}}', '{"a": {"test": [1]}}'])
 def test_a_damaged_splits_file_is_named(folder, text):
     (folder / "splits.json").write_text(text)
     with pytest.raises(ValueError, match=r"splits.json: expected JSON like"):

@@ -163,13 +163,15 @@ def test_a_killed_build_is_not_taken_for_a_whole_one(tmp_path, small):
     code = (f"from hpkit.photos import build; from pathlib import Path;"
             f"build(Path(r'{tmp_path}') / 'photos', {SMALL})")
     chance = random.Random(0)
-    for _ in range(5):
+    for kill in range(5):
         child = subprocess.Popen([sys.executable, "-c", code])
-        time.sleep(chance.uniform(0.3, 2.5))
+        while len(list(tmp_path.glob("photos.partial-*"))) == kill:  # until it is building
+            assert child.poll() is None
+            time.sleep(0.01)
+        time.sleep(chance.uniform(0, 0.5))
         os.kill(child.pid, signal.SIGKILL)
         child.wait()
-        if (tmp_path / "photos").exists():
-            assert digest(tmp_path / "photos") == digest(small)
+        assert not (tmp_path / "photos").exists()
     photos.build(tmp_path / "photos", SMALL)
     assert digest(tmp_path / "photos") == digest(small)
 
@@ -179,6 +181,26 @@ def test_load_gives_the_committed_counts():
     assert [len(side) for side in (data.train, data.validation, data.test)] == [4903, 897, 2724]
     of = [{name[2:] for name in side.names} for side in (data.train, data.validation, data.test)]
     assert not (of[0] & of[1] or of[0] & of[2] or of[1] & of[2])
+
+
+def test_a_half_deleted_set_is_built_again(tmp_path, monkeypatch):
+    monkeypatch.setenv("HPKIT_CACHE", str(tmp_path))
+    monkeypatch.setattr(photos, "photo_table", lambda: TABLE[TABLE.name == "moon"])
+    folder = photos.photos_folder()
+    whole = digest(folder)
+    (folder / "arrays" / "i_moon_clean.npy").unlink()
+    assert photos.photos_folder() == folder and digest(folder) == whole
+
+
+TABLE = photos.photo_table()
+
+
+def test_noise_is_near_fifteen_grey_levels():
+    data = load("photos", points=40)
+    errors = [np.abs(side["noisy"].astype(int) - side["clean"]).mean((0, 2, 3))
+              for side in (data.train, data.validation, data.test)]
+    easy, hard, tough = np.mean(errors, 0)[1:].reshape(3, 5).mean(1)
+    assert np.mean(errors) == pytest.approx(15, abs=1.5) and 6 < easy < 0.6 * hard < 0.5 * tough
 
 
 def test_every_reference_patch_has_contrast_enough_for_retrieval():

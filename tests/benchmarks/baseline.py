@@ -27,11 +27,19 @@ CLASSICAL = {"raw pixels": baselines.raw_pixels, "sift": baselines.sift,
              "rootsift": baselines.rootsift}
 
 
+def recorded() -> pd.DataFrame:
+    """The rows that are there."""
+    empty = pd.DataFrame({"descriptor": [], "source": [], "seed": []})
+    return pd.read_csv(RESULTS) if RESULTS.exists() else empty
+
+
 def append(row: dict) -> None:
     """Add one row to the file, with the versions and the machine's precision."""
+    device = resolve_device()
     row |= {"data": "photos-v1", "torch": torch.__version__, "numpy": np.__version__,
-            "precision": resolve_precision("auto", resolve_device()), "device": "cpu"}
-    before = pd.read_csv(RESULTS) if RESULTS.exists() else pd.DataFrame()
+            "precision": resolve_precision("auto", device), "device": device.type,
+            "threads": torch.get_num_threads()}
+    before = recorded()
     RESULTS.parent.mkdir(exist_ok=True)
     pd.concat([before, pd.DataFrame([row])]).to_csv(RESULTS, index=False, float_format="%.5g")
     print(row, flush=True)
@@ -48,7 +56,10 @@ def classical(data: PatchData, tasks) -> None:
     smooth = denoise(baselines.non_local_means, data.test["noisy"])
     for source, patches in (("clean", data.test["clean"]), ("noisy", data.test["noisy"]),
                             ("non-local means", smooth)):
+        there = recorded().query("source == @source").descriptor
         for name, descriptor in CLASSICAL.items():
+            if name in set(there):
+                continue
             append({"descriptor": name, "source": source, **score(descriptor, patches, tasks)})
 
 
@@ -78,12 +89,9 @@ def main() -> None:
     seeds = parser.parse_args().seeds
     data = load("photos")
     tasks = tasks_for(data.test)
-    done = pd.read_csv(RESULTS) if RESULTS.exists() else pd.DataFrame({"descriptor": []})
-    if "rootsift" not in set(done.descriptor):
-        classical(data, tasks)
-    for seed in seeds:
-        if seed not in set(done.get("seed", [])):
-            baseline(data, tasks, seed)
+    classical(data, tasks)
+    for seed in set(seeds) - set(recorded().seed):
+        baseline(data, tasks, seed)
 
 
 if __name__ == "__main__":
