@@ -100,7 +100,8 @@ def test_conda_file_repeats_nothing_but_the_range_of_python():
 
 
 def test_make_help_lists_every_target():
-    shown = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True)
+    command = ["make", "--no-print-directory", "help"]
+    shown = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     targets = re.search(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(), re.M)[1].split()
     assert [line.split()[1] for line in shown.stdout.splitlines()] == ["help", *targets[1:]]
 
@@ -109,7 +110,8 @@ def test_make_refuses_an_old_python_in_one_sentence(tmp_path):
     old = tmp_path / "python3.9"
     old.write_text('#!/bin/sh\n[ "$1" = --version ] && echo Python 3.9.2\n')
     old.chmod(0o755)
-    command = ["make", "install", f"PYTHON={old}", f"VENV={tmp_path / 'venv'}"]
+    command = ["make", "--no-print-directory", "install", f"PYTHON={old}"]
+    command += [f"VENV={tmp_path / 'venv'}"]
     refused = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert refused.returncode == 2 and not (tmp_path / "venv").exists()
     assert refused.stdout.startswith("hpkit needs Python 3.11 or newer, and ")
