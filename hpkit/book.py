@@ -22,7 +22,7 @@ import yaml
 PACKAGE = Path(__file__).parent
 UNUSED = ("book.py", "site.py")  # no notebook's output depends on them
 NOTEBOOKS = PACKAGE.parent / "notebooks"
-# Two kernels that start at the same moment can take the same port: papermill issue 511.
+# Two kernels that start at the same moment can take the same port (known to papermill).
 PORT_RACE = "Kernel died before replying to kernel_info"
 
 
