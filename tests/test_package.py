@@ -32,7 +32,7 @@ def lines_of_code(path):
 
 
 def test_the_package_is_thin():
-    assert sum(len(lines_of_code(path)) for path in FILES) <= 1800
+    assert sum(len(lines_of_code(path)) for path in FILES) <= 2600
     assert max(path.read_text().count("\n") for path in FILES) <= 250
 
 

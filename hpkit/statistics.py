@@ -1,0 +1,129 @@
+"""From recorded runs to verdicts: named contrasts, paired intervals, and a rule written in advance.
+
+Two arms are compared *paired*: seed by seed, since a seed fixes the weights, the left-out fold of
+photos and the drawn sequences of both. `hpkit.claims` says what is compared.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+
+import numpy as np
+import pandas as pd
+from scipy.stats import t
+
+from hpkit.configs import Config, varied
+
+# What may differ between two rows of one arm: chance, the machine, and what follows from them.
+CHANCE = ("seed", "draw", "validation_draw", "device", "precision", "threads", "revision")
+HOLDS, FAILS, OPEN = "holds", "does not hold", "undecided"
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """Is arm `a` better than arm `b` by more than `smallest`, the least effect that matters?
+
+    base: the configuration that both arms start from; a, b: what they change in it (lr "best":
+    the rate with the least mean val_loss among the recorded ones). score: a column, of both arms
+    or, with score_b, of a alone. A negative `smallest` asks whether a is *not worse* by that much.
+    """
+
+    name: str
+    base: Config
+    a: dict = field(default_factory=dict)
+    b: dict = field(default_factory=dict)
+    score: str = "matching"
+    score_b: str | None = None
+    lower_is_better: bool = False
+    smallest: float = 0.0
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A statement of the coursework (or our reading of it) and the contrasts that decide it."""
+
+    name: str
+    statement: str
+    coursework: str  # what it rests on there
+    notebook: str
+    contrasts: tuple[Contrast, ...]
+
+
+def arm(table: pd.DataFrame, base: Config, **changes: object) -> pd.DataFrame:
+    """The recorded runs of one arm, a row per seed: `base` with these changes, whatever chance.
+
+    Empty where there are none. Raises ValueError for a field that does not exist.
+    """
+    best = changes.get("lr") == "best"
+    changes = {name: value for name, value in changes.items() if value != "best"}
+    wanted = asdict(varied(base, **changes).resolved())
+    free = (*CHANCE, "lr") if best else CHANCE
+    fits = np.ones(len(table), bool)
+    for name, value in wanted.items():
+        if name not in free:
+            fits &= (table[name].isna() if value is None else table[name] == value).to_numpy()
+    found = table[fits]
+    if best and len(found):
+        found = found[found.lr == found.groupby("lr").val_loss.mean().idxmin()]
+    own_draw = (found.draw == found.seed).to_numpy()  # not the runs that vary chance on purpose
+    return found[own_draw].sort_values("seed").drop_duplicates("seed").set_index("seed")
+
+
+def differences(table: pd.DataFrame, contrast: Contrast, **scale: object) -> np.ndarray:
+    """How much better a is than b, one number per seed that both have; scale: further changes."""
+    first = arm(table, contrast.base, **(scale | contrast.a))[contrast.score]
+    second = arm(table, contrast.base, **(scale | contrast.b))[contrast.score_b or contrast.score]
+    gain = (second - first) if contrast.lower_is_better else (first - second)
+    return gain.dropna().to_numpy(float)
+
+
+def interval(values: Sequence[float], confidence: float = 0.95) -> tuple[float, float, float]:
+    """Mean, low and high end of Student's t interval; the ends are NaN for fewer than 2 values."""
+    values = np.asarray(values, float)
+    if len(values) == 0:
+        return np.nan, np.nan, np.nan
+    mean = values.mean()
+    if len(values) == 1:
+        return mean, np.nan, np.nan
+    half = t.ppf((1 + confidence) / 2, len(values) - 1) * values.std(ddof=1) / len(values)**0.5
+    return mean, mean - half, mean + half
+
+
+def decide(values: Sequence[float], smallest: float, contrasts: int = 1) -> str:
+    """One contrast's verdict: its whole interval lies above `smallest`, below, or on both sides.
+
+    contrasts: of the claim. A claim needs all of them to hold, which is strict by itself; one
+    that fails refutes it, so to fail each has to miss at a level of 0.05 / contrasts (Bonferroni).
+    """
+    low = interval(values)[1]
+    high = interval(values, 1 - 0.05 / contrasts)[2]
+    return HOLDS if low > smallest else FAILS if high < smallest else OPEN
+
+
+def judge(table: pd.DataFrame, claim: Claim, **scale: object) -> pd.DataFrame:
+    """A row per contrast: name, mean, low, high (95 %), smallest, seeds, verdict."""
+    rows = []
+    for contrast in claim.contrasts:
+        values = differences(table, contrast, **scale)
+        mean, low, high = interval(values)
+        rows.append({"claim": claim.name, "contrast": contrast.name, "score": contrast.score,
+                     "mean": mean, "low": low, "high": high, "smallest": contrast.smallest,
+                     "seeds": len(values),
+                     "verdict": decide(values, contrast.smallest, len(claim.contrasts))})
+    return pd.DataFrame(rows)
+
+
+def verdict(judged: pd.DataFrame) -> str:
+    """A claim's verdict from its contrasts: all hold, one fails, or neither."""
+    found = set(judged.verdict)
+    return FAILS if FAILS in found else HOLDS if found == {HOLDS} else OPEN
+
+
+def changes_with_scale(small: pd.DataFrame, large: pd.DataFrame) -> list[str]:
+    """Names of contrasts decided at the small scale whose mean is on the other side at the large.
+
+    Contrasts without a run at the large scale say nothing.
+    """
+    both = small.merge(large, on="contrast", suffixes=("", "_large")).dropna(subset="mean_large")
+    above = both.mean_large > both.smallest
+    flipped = ((both.verdict == HOLDS) & ~above) | ((both.verdict == FAILS) & above)
+    return list(both.contrast[flipped])

@@ -1,0 +1,142 @@
+"""The files of a run's folder: written whole or not at all, and not trusted when read.
+
+config.json, checkpoint.pt (the last finished epoch of a training that goes on), history.csv (a row
+per epoch), weights.safetensors, run.json (versions, machine, seconds, checksums; its presence says
+that the training is finished) and a scores file for each way of scoring.
+"""
+
+import hashlib
+import json
+import platform
+import time
+import warnings
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from safetensors.torch import save_file
+
+from hpkit.configs import Config, data_version
+from hpkit.training import load_state, save_state
+
+COLUMNS = ["epoch", "loss", "val_loss", "lr", "seconds", "samples"]
+CHECKED = ("weights.safetensors", "history.csv")
+
+
+class Damaged(ValueError):
+    """A file of a run is not what was written."""
+
+
+def open_run(folder: Path, config: Config) -> dict | None:
+    """What run.json says of a finished training, None where there is none yet.
+
+    A folder with a damaged file is renamed to `<name>.damaged-1` (-2 ...) with a warning that says
+    what was wrong; the training then starts afresh.
+    """
+    try:
+        return _info(folder, config)
+    except (Damaged, OSError) as error:
+        number = 1
+        while (aside := folder.with_name(f"{folder.name}.damaged-{number}")).exists():
+            number += 1
+        folder.rename(aside)
+        warnings.warn(f"{error}; the folder was set aside as {aside.name}, and the run starts "
+                      "afresh", stacklevel=3)
+        return None
+
+
+def _info(folder: Path, config: Config) -> dict | None:
+    if not (folder / "run.json").exists():
+        read_checkpoint(folder)  # raises Damaged
+        return None
+    info = read_json(folder / "run.json")
+    if info["config"] != config.trained():
+        raise Damaged(f"{folder / 'run.json'}: holds another configuration than its name says")
+    for name, expected in info["sha256"].items():
+        if not (folder / name).exists() or sha256(folder / name) != expected:
+            raise Damaged(f"{folder / name}: missing or changed since it was written")
+    for path in folder.glob("scores-*.json"):
+        read_json(path)
+    return info
+
+
+def read_checkpoint(folder: Path) -> dict | None:
+    """The last finished epoch's state and the history until then; None before the first.
+
+    Raises Damaged for a file that is cut or changed.
+    """
+    path = folder / "checkpoint.pt"
+    if not path.exists():
+        return None
+    try:
+        with zipfile.ZipFile(path) as archive:
+            if bad := archive.testzip():  # compares the checksum of every part
+                raise ValueError(f"{bad} has changed")
+        return load_state(path)
+    except Exception as error:  # a damaged file can fail in any way
+        raise Damaged(f"{path}: not a whole checkpoint ({error})") from error
+
+
+def write_checkpoint(folder: Path, state: dict, history: list[dict]) -> None:
+    """Both in one file, so that they always belong to the same epoch."""
+    save_state({"state": state, "history": history}, folder / "checkpoint.pt")
+
+
+def finish(folder: Path, config: Config, weights: dict, history: list[dict], status: str) -> dict:
+    """Write what a finished training leaves, run.json last; gives what is in it."""
+    def write_weights(path: Path) -> None:
+        save_file({name: w.cpu().contiguous() for name, w in weights.items()}, path)
+
+    table = pd.DataFrame(history, columns=COLUMNS)
+    _replace(folder / "weights.safetensors", write_weights)
+    _replace(folder / "history.csv", lambda path: table.to_csv(path, index=False))
+    info = {"config": config.trained(), "data_version": data_version(config.data),
+            "status": status, "seconds": round(float(table.seconds.sum()), 2),
+            "python": platform.python_version(), "torch": torch.__version__,
+            "numpy": np.__version__, "machine": machine(config.device),
+            "finished": time.strftime("%Y-%m-%d"),
+            "sha256": {name: sha256(folder / name) for name in CHECKED}}
+    write_json(folder / "run.json", info)
+    (folder / "checkpoint.pt").unlink(missing_ok=True)
+    return info
+
+
+def machine(device: str) -> str:
+    """The name of a GPU, or the kind of processor."""
+    if device.startswith("cuda"):
+        return torch.cuda.get_device_name(device)
+    return platform.processor() or platform.machine()
+
+
+def write_json(path: Path, content: dict) -> None:
+    """With a checksum of the content beside it."""
+    whole = {"content": content, "sha256": _digest(content)}
+    _replace(path, lambda part: part.write_text(json.dumps(whole, indent=1)))
+
+
+def read_json(path: Path) -> dict:
+    """What `write_json` wrote; raises Damaged for anything else."""
+    try:
+        whole = json.loads(path.read_text())
+        if _digest(whole["content"]) == whole["sha256"]:
+            return whole["content"]
+    except (ValueError, KeyError, TypeError):
+        pass
+    raise Damaged(f"{path}: missing or changed since it was written")
+
+
+def sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _digest(content: dict) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _replace(path: Path, write: object) -> None:
+    """A reader sees the old file or the new one, never half of it."""
+    part = path.with_name(f"{path.name}.part")
+    write(part)
+    part.replace(path)

@@ -1,0 +1,172 @@
+"""Train what the book's tables and verdicts rest on; append to notebooks/results/, a row per run.
+
+`python tests/tools/reference.py [--workers 2] [--device auto] [--stages 1 2 3]` goes on where the
+last call stopped, here or on another machine: a row that is there is not made again. Stage 1 has
+the coursework's tables at 5 seeds, stage 2 learning rates, chance and the budget, stage 3 the arms
+that decide a claim at 4 and 16 times the budget. Seeds are outermost: every arm grows with time.
+"""
+
+import argparse
+import os
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, fields, replace
+from itertools import product
+from multiprocessing import get_context
+from pathlib import Path
+
+import pandas as pd
+from tqdm import tqdm
+
+from hpkit.claims import ADAPTIVE, DENOISER, DESCRIPTOR, FINAL, SINGLE, at_scale
+from hpkit.configs import SOURCES, Config, varied
+from hpkit.models import INITIALIZERS
+from hpkit.optimizers import OPTIMIZERS
+from hpkit.runs import run
+
+RESULTS = Path(__file__).parents[2] / "notebooks" / "results"
+MACHINE = ("device", "precision", "threads")  # a row made on another machine is the same row
+INITS = [name for name in INITIALIZERS if name != "he_normal"]
+BATCHES = (32, 128, 512, 2048)
+EVERY = [{}, *({"optimizer": name} for name in OPTIMIZERS if name != "sgd")]
+WHOLE = {"sequences": None}
+
+TABLES = {  # arms as changes of the baseline; those on one denoiser follow each other
+    DENOISER: [
+        *EVERY, *({"init": name} for name in INITS), *({"batch_size": b} for b in BATCHES),
+        *({"depth": depth} for depth in (6, 8)), *({"sequences": n} for n in (6, 9, None)),
+        {"samples": 4 * DENOISER.samples},
+    ],
+    DESCRIPTOR: [
+        *EVERY, *({"init": name} for name in INITS),
+        *({"source": a, "test_source": b} for a, b in product(SOURCES, SOURCES)),
+        *(change for name, change in SINGLE.items() if "denoiser" in name),
+        # the cumulative log: trained on clean patches until the last step
+        {"source": "clean", "optimizer": "adamax", "denoiser_optimizer": "nadam"},
+        {"source": "clean", "optimizer": "adamax", "denoiser_optimizer": "nadam",
+         "denoiser_depth": 8},
+        {"source": "clean", "optimizer": "adamax", "denoiser_optimizer": "nadam",
+         "denoiser_depth": 8, "init": "xavier_uniform", "denoiser_init": "lecun_uniform"},
+        {**FINAL, "source": "clean"}, FINAL,
+    ],
+}
+
+
+def rates(base: Config, **factors: tuple[float, ...]) -> list[dict]:
+    """Each optimizer at these multiples of its usual learning rate."""
+    usual = {name: varied(base, optimizer=name).resolved().lr for name in factors}
+    return [{"optimizer": name, "lr": float(f"{factor * usual[name]:.6g}")}
+            for name, several in factors.items() for factor in several]
+
+
+FEW, SOME, MANY = (0.3, 3), (0.3, 3, 10), (0.1, 0.3, 3, 10)
+MORE = {
+    DESCRIPTOR: rates(DESCRIPTOR, sgd=MANY, adam=SOME, nadam=SOME, adamax=SOME, rmsprop=FEW,
+                      adadelta=FEW),
+    DENOISER: [
+        *({"depth": 8, "optimizer": name, **WHOLE} for name in ("sgd", *ADAPTIVE)),
+        *({"batch_size": b, "samples": 12 * b} for b in (50, *BATCHES)),  # 60 updates each
+        *rates(DENOISER, **dict.fromkeys(OPTIMIZERS, (0.1, 10))),
+    ],
+}
+# By descending weight in the scorecard; the first are done first.
+DECISIVE = [
+    (DENOISER, [{}, *({"optimizer": name} for name in reversed(ADAPTIVE)), WHOLE]),
+    (DESCRIPTOR, [{}, {"source": "clean"}, *({"optimizer": name} for name in reversed(ADAPTIVE))]),
+    (DENOISER, [{"depth": 6}, {"depth": 8}, *({"init": name} for name in INITS),
+                *({"batch_size": b} for b in BATCHES)]),
+    (DESCRIPTOR, [*({"init": name} for name in INITS), FINAL, *SINGLE.values()]),
+    (DENOISER, [{"depth": 8, "optimizer": name, **WHOLE} for name in ("sgd", *ADAPTIVE)]),
+]
+
+
+def chance() -> Iterator[Config]:
+    """The baselines again, with one source of chance varied and the others held."""
+    one = replace(DENOISER, validation_sequences=1, draw=0, validation_draw=0)
+    for number in range(5):
+        yield from (replace(one, **{name: number}) for name in ("seed", "draw", "validation_draw"))
+    for number in range(1, 5):
+        yield from (replace(DESCRIPTOR, seed=number, draw=0), replace(DESCRIPTOR, draw=number))
+
+
+def configs(stages: list[int]) -> Iterator[Config]:
+    """Every run of the reference in the order of its making."""
+    def arms(table: dict, seeds: range) -> Iterator[Config]:
+        for seed in seeds:
+            for base, changes in table.items():
+                yield from (varied(base, seed=seed, **change) for change in changes)
+
+    if 1 in stages:
+        yield from arms(TABLES, range(5))
+    if 2 in stages:
+        yield from arms(MORE, range(3))
+        yield from chance()
+    if 3 in stages:
+        for times, seeds in ((4, 2), (16, 1)):
+            for base, changes in DECISIVE:
+                for seed, change in product(range(seeds), changes):
+                    large = at_scale(varied(base, **change), times)
+                    yield varied(base, seed=seed, **{**large, **change})
+
+
+def identity(values: dict) -> tuple:
+    """What makes two rows the same result: the configuration, but for the machine."""
+    return tuple((name, None if pd.isna(value) else value) for name, value in values.items()
+                 if name not in MACHINE)
+
+
+def read(kind: type[Config]) -> pd.DataFrame:
+    path = RESULTS / f"{kind.__name__.removesuffix('Config').lower()}s.csv"
+    if path.exists():
+        return pd.read_csv(path)
+    return pd.DataFrame(columns=[field.name for field in fields(kind)])
+
+
+def done(kind: type[Config]) -> set[tuple]:
+    names = [field.name for field in fields(kind)]
+    return {identity(row) for row in read(kind)[names].to_dict("records")}
+
+
+def append(path: Path, rows: pd.DataFrame) -> None:
+    """The file is whole at any moment."""
+    before = pd.read_csv(path) if path.exists() else None
+    part = path.with_suffix(".part")
+    pd.concat([before, rows]).to_csv(part, index=False)
+    part.replace(path)
+
+
+def result(config: Config) -> tuple[Config, dict, pd.DataFrame]:
+    """In a worker: the run's row and its history."""
+    made = run(config)
+    return config, made.row(), made.history.assign(key=made.folder.name)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--workers", type=int, default=os.cpu_count())
+    parser.add_argument("--threads", type=int, default=1, help="of each worker")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--stages", type=int, nargs="+", default=[1, 2, 3])
+    options = parser.parse_args()
+    RESULTS.mkdir(exist_ok=True)
+    there = {kind: done(kind) for kind in (type(DENOISER), type(DESCRIPTOR))}
+    todo = []
+    for config in configs(options.stages):
+        config = replace(config, device=options.device, threads=options.threads).resolved()
+        if (name := identity(asdict(config))) not in there[type(config)]:
+            there[type(config)].add(name)
+            todo.append(config)
+    print(f"{len(todo)} runs to make, {options.workers} at a time", flush=True)
+    os.environ["OMP_NUM_THREADS"] = str(options.threads)  # before a worker imports torch
+    with ProcessPoolExecutor(options.workers, get_context("spawn"), os.nice, (10,)) as pool:
+        futures = [pool.submit(result, config) for config in todo]
+        for future in tqdm(as_completed(futures), total=len(todo), unit="run", mininterval=10):
+            config, row, history = future.result()
+            kind = type(config).__name__.removesuffix("Config").lower()
+            append(RESULTS / f"{kind}s.csv", pd.DataFrame([row]))
+            append(RESULTS / "histories.csv", history[["key", "epoch", "loss", "val_loss",
+                                                       "seconds"]].round(6))
+
+
+if __name__ == "__main__":
+    main()
