@@ -1,13 +1,13 @@
 """The coursework's claims as contrasts between recorded runs; committed before those were made.
 
-An effect matters from 0.1 grey levels of test MAE and 0.005 of mAP on; what counts as a large
-change of scale is in SCALES. Matching, the hardest task, decides where no task is named.
+An effect matters from 0.1 grey levels of test MAE and 0.005 of mAP on; Matching, the
+hardest task, decides where no task is named.
 """
 
 from dataclasses import replace
 from functools import partial
 
-from hpkit.configs import Config, DenoiserConfig, DescriptorConfig
+from hpkit.configs import DenoiserConfig, DescriptorConfig
 from hpkit.statistics import Claim, Contrast
 
 DENOISER, DESCRIPTOR = DenoiserConfig(), DescriptorConfig()  # the baselines, at scale 1
@@ -22,15 +22,6 @@ SINGLE = {  # the changes that the final model unites, each alone
     "denoiser with batches of 32": {"denoiser_batch_size": 32},
 }
 FINAL = {name: value for change in SINGLE.values() for name, value in change.items()}
-
-
-def at_scale(base: Config, times: int) -> dict[str, object]:
-    """The changes that give `base` so many times the budget: samples, and with them points."""
-    changes = {name: times * getattr(base, name) for name in ("samples", "denoiser_samples")
-               if hasattr(base, name)}
-    if isinstance(base, DescriptorConfig) and times > 1:
-        changes["points"] = {4: 100, 16: None}[times]
-    return changes
 
 
 mae = partial(Contrast, base=DENOISER, score="test_mae", lower_is_better=True, smallest=0.1)

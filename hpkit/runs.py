@@ -4,7 +4,6 @@ A process that is killed at any moment loses the epoch it was in and nothing els
 goes on from there, bit for bit. `hpkit.store` has the files.
 """
 
-import os
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Executor, as_completed
 from contextlib import contextmanager
@@ -21,20 +20,13 @@ from safetensors.torch import load_file
 from torch import nn
 from tqdm.auto import tqdm
 
+from hpkit import store as files
 from hpkit.configs import Config, DenoiserConfig, DescriptorConfig, varied
 from hpkit.evaluation import denoise, describe, evaluate
 from hpkit.losses import mae, triplet_loss
 from hpkit.models import L2Net, UNet
-from hpkit.patches import PatchData, PatchSet, cache_folder, load
-from hpkit.store import (
-    COLUMNS,
-    finish,
-    open_run,
-    read_checkpoint,
-    read_json,
-    write_checkpoint,
-    write_json,
-)
+from hpkit.patches import PatchData, PatchSet, load
+from hpkit.store import store_folder
 from hpkit.tasks import tasks_for
 from hpkit.training import Epoch, Pairs, TrainingDiverged, Triplets, fit
 
@@ -70,11 +62,6 @@ class Run:
                 **self.scores, **told, "key": self.folder.name}
 
 
-def store_folder() -> Path:
-    """Where runs are kept: the environment's HPKIT_RUNS, or `runs` in the cache folder."""
-    return Path(os.environ.get("HPKIT_RUNS") or cache_folder() / "runs")
-
-
 def run(config: Config, *, store: str | Path | None = None, progress: bool = False) -> Run:
     """The run of this configuration: from the store, gone on with, or from the start.
 
@@ -87,7 +74,7 @@ def run(config: Config, *, store: str | Path | None = None, progress: bool = Fal
     folder.parent.mkdir(parents=True, exist_ok=True)
     # The lock is the operating system's: it falls when its process dies, however it dies.
     with FileLock(f"{folder}.lock"), _threads(config.threads):
-        info = open_run(folder, config) or _train(config, folder, progress)
+        info = files.open_run(folder, config) or _train(config, folder, progress)
         scores = _scores(config, folder, info["status"])
     return Run(config, folder, pd.read_csv(folder / "history.csv"), scores, info)
 
@@ -98,10 +85,12 @@ def ablate(base: Config, seeds: Iterable[int], *, executor: Executor | None = No
     """One row per run: every combination of the values in `grid`, for every seed (outermost).
 
     executor: any concurrent.futures.Executor of processes (a training is not safe in threads),
-    dask's `Client(...).get_executor()` included. What is finished when one run raises is kept.
-    Raises ValueError for a name that is no field of `base`.
+    dask's `Client(...).get_executor()` included; each run then takes one thread, unless `base` says
+    how many. What is finished when one run raises is kept. Raises ValueError for a name that is no
+    field of `base`.
     """
-    configs = [varied(base, seed=seed, **dict(zip(grid, values, strict=True)))
+    threads = base.threads or (1 if executor else None)
+    configs = [varied(base, seed=seed, threads=threads, **dict(zip(grid, values, strict=True)))
                for seed in seeds for values in product(*map(list, grid.values()))]
     one = partial(_row, store=None if store is None else str(store))
     if executor is None:
@@ -196,18 +185,18 @@ def _denoised(denoiser: DenoiserConfig, name: str, points: int | None, store: Pa
 def _train(config: Config, folder: Path, progress: bool) -> dict:
     """From the last finished epoch in the folder, or the start, to the end."""
     folder.mkdir(exist_ok=True)
-    write_json(folder / "config.json", asdict(config))
-    kept = read_checkpoint(folder) or {"state": None, "history": []}
+    files.write_json(folder / "config.json", asdict(config))
+    kept = files.read_checkpoint(folder) or {"state": None, "history": []}
     model, history, status = network(config), kept["history"], "finished"
     epochs = _epochs(config, model, folder.parent, kept["state"])
     try:
         for epoch in tqdm(epochs, initial=len(history), total=config.epochs, unit="epoch",
                           disable=not progress, leave=False):
-            history.append({name: getattr(epoch, name) for name in COLUMNS})
-            write_checkpoint(folder, epoch.state, history)
+            history.append({name: getattr(epoch, name) for name in files.COLUMNS})
+            files.write_checkpoint(folder, epoch.state, history)
     except TrainingDiverged:
         status = "diverged"
-    return finish(folder, config, model.state_dict(), history, status)
+    return files.finish(folder, config, model.state_dict(), history, status)
 
 
 def _epochs(config: Config, model: nn.Module, store: Path, state: dict | None) -> Iterator[Epoch]:
@@ -229,11 +218,11 @@ def _epochs(config: Config, model: nn.Module, store: Path, state: dict | None) -
 def _scores(config: Config, folder: Path, status: str) -> dict[str, float]:
     path = folder / f"scores-{config.score_key()}.json"
     if path.exists():
-        return read_json(path)
+        return files.read_json(path)
     if status == "diverged":
         return dict.fromkeys(SCORES[type(config)], np.nan)
-    model, options = trained(config, folder), {"device": config.device,
-                                               "precision": config.precision}
+    model = trained(config, folder)
+    options = {"device": config.device, "precision": config.precision}
     if isinstance(config, DenoiserConfig):
         test = side(config, "test")
         error = denoise(model, test["noisy"], **options).astype(np.float32) - test["clean"]
@@ -244,7 +233,7 @@ def _scores(config: Config, folder: Path, status: str) -> dict[str, float]:
         tasks = tasks_for(test, config.pairs, config.queries, config.distractors)
         found = evaluate(describe(model, test[config.test_source], **options), tasks)
         scores = {name: float(getattr(found, name)) for name in SCORES[DescriptorConfig]}
-    write_json(path, scores)
+    files.write_json(path, scores)
     return scores
 
 

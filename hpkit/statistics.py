@@ -11,11 +11,12 @@ import numpy as np
 import pandas as pd
 from scipy.stats import t
 
-from hpkit.configs import Config, varied
+from hpkit.configs import Config, DescriptorConfig, varied
 
 # What may differ between two rows of one arm: chance, the machine, and what follows from them.
 CHANCE = ("seed", "draw", "validation_draw", "device", "precision", "threads", "revision")
 HOLDS, FAILS, OPEN = "holds", "does not hold", "undecided"
+SCALES = (1, 4, 16)  # times the budget of the recorded baseline
 
 
 @dataclass(frozen=True)
@@ -68,8 +69,21 @@ def arm(table: pd.DataFrame, base: Config, **changes: object) -> pd.DataFrame:
     return found[own_draw].sort_values("seed").drop_duplicates("seed").set_index("seed")
 
 
-def differences(table: pd.DataFrame, contrast: Contrast, **scale: object) -> np.ndarray:
-    """How much better a is than b, one number per seed that both have; scale: further changes."""
+def at_scale(base: Config, times: int) -> dict[str, object]:
+    """The changes that give `base` so many times its budget: samples, and for triplets points too.
+
+    A denoiser draws its samples from all points at any scale.
+    """
+    changes = {name: times * getattr(base, name) for name in ("samples", "denoiser_samples")
+               if hasattr(base, name)}
+    if isinstance(base, DescriptorConfig) and times > 1:
+        changes["points"] = {4: 100, 16: None}[times]
+    return changes
+
+
+def differences(table: pd.DataFrame, contrast: Contrast, times: int = 1) -> np.ndarray:
+    """How much better a is than b, one number per seed that both have, at a scale of SCALES."""
+    scale = at_scale(contrast.base, times)
     first = arm(table, contrast.base, **(scale | contrast.a))[contrast.score]
     second = arm(table, contrast.base, **(scale | contrast.b))[contrast.score_b or contrast.score]
     gain = (second - first) if contrast.lower_is_better else (first - second)
@@ -99,11 +113,11 @@ def decide(values: Sequence[float], smallest: float, contrasts: int = 1) -> str:
     return HOLDS if low > smallest else FAILS if high < smallest else OPEN
 
 
-def judge(table: pd.DataFrame, claim: Claim, **scale: object) -> pd.DataFrame:
-    """A row per contrast: name, mean, low, high (95 %), smallest, seeds, verdict."""
+def judge(table: pd.DataFrame, claim: Claim, times: int = 1) -> pd.DataFrame:
+    """A row per contrast: its mean, interval (95 %: low, high), smallest, seeds and verdict."""
     rows = []
     for contrast in claim.contrasts:
-        values = differences(table, contrast, **scale)
+        values = differences(table, contrast, times)
         mean, low, high = interval(values)
         rows.append({"claim": claim.name, "contrast": contrast.name, "score": contrast.score,
                      "mean": mean, "low": low, "high": high, "smallest": contrast.smallest,
@@ -127,3 +141,23 @@ def changes_with_scale(small: pd.DataFrame, large: pd.DataFrame) -> list[str]:
     above = both.mean_large > both.smallest
     flipped = ((both.verdict == HOLDS) & ~above) | ((both.verdict == FAILS) & above)
     return list(both.contrast[flipped])
+
+
+def conclude(table: pd.DataFrame, claim: Claim) -> dict:
+    """A claim's line of the scorecard, from all its recorded runs.
+
+    verdict: at scale 1, unless a decided contrast turns at a larger scale. The numbers are those of
+    the weakest contrast with that verdict: where it holds the narrowest, where it fails the worst.
+    largest: the largest scale at which any of its contrasts was run.
+    """
+    judged = {times: judge(table, claim, times) for times in SCALES}
+    found = verdict(judged[1])
+    speaking = judged[1][judged[1].verdict == found] if found != HOLDS else judged[1]
+    weakest = judged[1].loc[(speaking["mean"] - speaking.smallest).idxmin()]
+    turned = [name for times in SCALES[1:] for name in changes_with_scale(judged[1], judged[times])]
+    largest = max((times for times in SCALES if judged[times].seeds.any()), default=1)
+    return {"claim": claim.name, "statement": claim.statement,
+            "verdict": f"{OPEN} beyond this scale" if turned else found,
+            "contrast": weakest.contrast, "mean": weakest["mean"], "low": weakest.low,
+            "high": weakest.high, "seeds": weakest.seeds, "turned": "; ".join(dict.fromkeys(turned)),
+            "largest": largest, "coursework": claim.coursework, "notebook": claim.notebook}

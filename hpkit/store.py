@@ -7,6 +7,7 @@ that the training is finished) and a scores file for each way of scoring.
 
 import hashlib
 import json
+import os
 import platform
 import time
 import warnings
@@ -19,6 +20,7 @@ import torch
 from safetensors.torch import save_file
 
 from hpkit.configs import Config, data_version
+from hpkit.patches import cache_folder
 from hpkit.training import load_state, save_state
 
 COLUMNS = ["epoch", "loss", "val_loss", "lr", "seconds", "samples"]
@@ -27,6 +29,11 @@ CHECKED = ("weights.safetensors", "history.csv")
 
 class Damaged(ValueError):
     """A file of a run is not what was written."""
+
+
+def store_folder() -> Path:
+    """Where runs are kept: the environment's HPKIT_RUNS, or `runs` in the cache folder."""
+    return Path(os.environ.get("HPKIT_RUNS") or cache_folder() / "runs")
 
 
 def open_run(folder: Path, config: Config) -> dict | None:
@@ -128,6 +135,7 @@ def read_json(path: Path) -> dict:
 
 
 def sha256(path: Path) -> str:
+    """Of the file's bytes, as text."""
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 

@@ -18,11 +18,12 @@ from pathlib import Path
 import pandas as pd
 from tqdm import tqdm
 
-from hpkit.claims import ADAPTIVE, DENOISER, DESCRIPTOR, FINAL, SINGLE, at_scale
+from hpkit.claims import ADAPTIVE, DENOISER, DESCRIPTOR, FINAL, SINGLE
 from hpkit.configs import SOURCES, Config, varied
 from hpkit.models import INITIALIZERS
 from hpkit.optimizers import OPTIMIZERS
 from hpkit.runs import run
+from hpkit.statistics import at_scale
 
 RESULTS = Path(__file__).parents[2] / "notebooks" / "results"
 MACHINE = ("device", "precision", "threads")  # a row made on another machine is the same row
