@@ -9,8 +9,11 @@ NBVAL  := --nbval-lax --nbval-current-env --nbval-cell-timeout=300 \
 # JupyterLab refuses to start for root (the usual user inside a container) without this.
 ROOT   := $(if $(filter 0,$(shell id -u)),--allow-root)
 
+# Tests and committed notebooks train everything anew: no kept run of older code may slip in.
+FRESH  := export HPKIT_RUNS=$$(mktemp -d); trap 'rm -rf "$$HPKIT_RUNS"' EXIT;
+
 .DEFAULT_GOAL := help
-.PHONY: help install run lab check test notebooks lock clean clean-cache
+.PHONY: help install run lab check test notebooks reference lock clean clean-cache
 
 help:  ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,11 +32,14 @@ check: $(STAMP)  ## ruff and the quick tests, in less than two minutes
 
 test: $(STAMP)  ## every test: ruff, quick tests, notebooks, slow tests
 	$(BIN)/ruff check
-	$(BIN)/python -m pytest -m "not slow" $(NBVAL) tests notebooks
+	$(FRESH) $(BIN)/python -m pytest -m "not slow" $(NBVAL) tests notebooks
 	$(BIN)/python -m pytest -m slow
 
 notebooks: $(STAMP)  ## execute the committed notebooks again and store their outputs
-	$(BIN)/python tests/tools/execute_notebooks.py
+	$(FRESH) $(BIN)/python tests/tools/execute_notebooks.py
+
+reference: $(STAMP)  ## go on with the recorded runs in notebooks/results (hours; stop any time)
+	$(BIN)/python tests/tools/reference.py
 
 # torch stays at one version: recorded results and digests were made with it. Its CUDA packages
 # are left out, so that the CPU build can be had; the CUDA build asks for them by itself.
@@ -49,9 +55,11 @@ clean:  ## delete what was made here: .venv, the book, caches of the tools
 	rm -rf $(VENV) _book build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
-clean-cache: $(STAMP)  ## delete the data that hpkit built or downloaded (HPKIT_CACHE says where)
+clean-cache: $(STAMP)  ## delete the data and runs that hpkit keeps (HPKIT_CACHE, HPKIT_RUNS)
 	$(BIN)/python -c "import shutil; from hpkit.patches import cache_folder; \
-	    [print('deleting', path) or shutil.rmtree(path) for path in cache_folder().glob('photos-v*')]"
+	    from hpkit.store import store_folder; \
+	    [print('deleting', path) or shutil.rmtree(path) for path in \
+	        [*cache_folder().glob('photos-v*'), store_folder()] if path.exists()]"
 
 # A half-made environment is removed: the next try starts afresh.
 $(BIN)/python:

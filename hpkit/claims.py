@@ -1,7 +1,7 @@
 """The coursework's claims as contrasts between recorded runs; committed before those were made.
 
-An effect matters from 0.1 grey levels of test MAE and 0.005 of mAP on; Matching, the
-hardest task, decides where no task is named.
+An effect matters from 0.1 grey levels of test MAE and 0.005 of mAP on. Where no task is named,
+matching decides, the hardest one.
 """
 
 from dataclasses import replace

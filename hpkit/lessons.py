@@ -5,11 +5,16 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import pandas as pd
 from IPython.display import Markdown
 
-from hpkit.exercises import EXERCISES
+from hpkit import exercises, exercises_05_07, exercises_08_10, plots
+from hpkit.claims import CLAIMS
 from hpkit.patches import cache_folder
+from hpkit.statistics import conclude, judge
+
+EXERCISES = exercises.EXERCISES | exercises_05_07.EXERCISES | exercises_08_10.EXERCISES
 
 
 def show_source(*objects: Callable) -> Markdown:
@@ -47,6 +52,37 @@ def predict(claim: str, statement: str, confidence: float = ...) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(kept | {claim: {"statement": statement, "confidence": confidence}}))
     print(f"✎ {claim}: {statement} ({confidence:.0%} sure)")
+
+
+def show_claim(table: pd.DataFrame, name: str) -> None:
+    """A claim's contrasts as a figure, and its verdict in a sentence; table: recorded runs."""
+    judged, line = judge(table, CLAIMS[name]), conclude(table, CLAIMS[name])
+    unit = "grey levels" if CLAIMS[name].contrasts[0].lower_is_better else "mAP"
+    _, ax = plt.subplots(figsize=(8, 0.42 * len(judged) + 1.2))
+    plots.contrasts(ax, judged, xlabel=f"better by so many {unit} (tick: the least that matters)",
+                    title=f"{name} {line['verdict']}")
+    plt.show()
+    print(f"{name} {line['verdict']}. Deciding: {line['contrast']}, {line['mean']:+.3f} "
+          f"[{line['low']:+.3f}, {line['high']:+.3f}], {line['seeds']} seeds.")
+    print(f"The largest budget tried: {line['largest']} times this one; contrasts that turn there: "
+          f"{line['turned'] or 'none'}.")
+
+
+def calibration(verdicts: dict[str, str]) -> tuple[pd.DataFrame, float]:
+    """Your predictions of claims beside their verdicts, and your Brier score (Brier 1950).
+
+    verdicts: {claim: "holds", "does not hold" or something undecided}. The score is the mean
+    squared difference between confidence and outcome over the decided claims that you predicted:
+    0 is a prophet, 0.25 a coin; NaN where there are none.
+    """
+    path = cache_folder() / "predictions.json"
+    kept = json.loads(path.read_text()) if path.exists() else {}
+    rows = [{"claim": claim, **kept[claim], "verdict": verdict,
+             "penalty": (kept[claim]["confidence"] - (kept[claim]["statement"] == verdict)) ** 2}
+            for claim, verdict in verdicts.items()
+            if claim in kept and verdict in ("holds", "does not hold")]
+    table = pd.DataFrame(rows, columns=["claim", "statement", "confidence", "verdict", "penalty"])
+    return table, float(table.penalty.mean())
 
 
 def check(exercise: str, answer: object) -> None:

@@ -8,6 +8,8 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 
+from hpkit.statistics import interval
+
 # One colour per idea in the whole book, from a palette that is safe for the colour-blind.
 _palette = dict(zip(("blue", "orange", "green", "red", "purple", "brown", "pink", "grey", "yellow",
                      "sky"), sns.color_palette("colorblind"), strict=True))
@@ -19,6 +21,7 @@ COLOURS = {
     "raw pixels": _palette["grey"], "L2-Net on U-Net": _palette["blue"],
     "SIFT": _palette["yellow"], "RootSIFT": _palette["orange"],
     "RootSIFT on non-local means": _palette["brown"], "coursework": _palette["pink"],
+    "ours": _palette["blue"],
 }
 GREY = {"cmap": "gray", "vmin": 0, "vmax": 255, "interpolation": "nearest"}
 
@@ -95,6 +98,44 @@ def precision_recall(ax: Axes, curves: dict[str, tuple[np.ndarray, np.ndarray]],
         ax.plot(recall, precision, label=label, color=COLOURS.get(label))
     ax.set(xlabel="recall", ylabel="precision", xlim=(0, 1), ylim=(0, 1.02), title=title)
     ax.legend(frameon=False)
+    return ax
+
+
+def compare_arms(ax: Axes, arms: dict[str, pd.Series], *, ylabel: str,
+                 coursework: dict[str, float] | None = None, title: str = "") -> Axes:
+    """A dot per seed, mean and 95 % interval per arm; the coursework's single runs as diamonds.
+
+    arms: {name: a score per seed}. Its figures are of other data: the order counts, not the level.
+    """
+    for x, (name, scores) in enumerate(arms.items()):
+        mean, low, high = interval(scores)
+        ax.plot(np.full(len(scores), x - 0.12), scores, "o", color="0.6", ms=4)
+        ax.errorbar(x, mean, [[mean - low], [high - mean]], fmt="o", capsize=4,
+                    color=COLOURS["ours"], label=None if x else "mean, 95 % interval")
+        if coursework and name in coursework:
+            label = None if "coursework" in ax.get_legend_handles_labels()[1] else "coursework"
+            ax.plot(x + 0.2, coursework[name], "D", color=COLOURS["coursework"], label=label)
+    ax.set_xticks(range(len(arms)), arms)
+    ax.set(ylabel=ylabel, title=title)
+    ax.legend(frameon=False)
+    return ax
+
+
+def contrasts(ax: Axes, judged: pd.DataFrame, *, xlabel: str, title: str = "") -> Axes:
+    """A line per contrast: its interval, and a tick at the least effect that matters.
+
+    judged: what `statistics.judge` gives. Filled dots are decided; right of the tick is as claimed.
+    """
+    for y, row in enumerate(judged.itertuples()):
+        decided = row.verdict != "undecided"
+        ax.plot([row.low, row.high], [y, y], color=COLOURS["ours"], lw=2)
+        ax.plot(row.mean, y, "o", color=COLOURS["ours"], mfc=COLOURS["ours"] if decided else "w")
+        ax.plot(row.smallest, y, "|", color="0.3", ms=16)
+        ax.annotate(row.verdict, (1.01, y), xycoords=("axes fraction", "data"), va="center",
+                    fontsize="small")
+    ax.set_yticks(range(len(judged)), judged.contrast)
+    ax.invert_yaxis()
+    ax.set(xlabel=xlabel, title=title)
     return ax
 
 

@@ -102,6 +102,18 @@ def interval(values: Sequence[float], confidence: float = 0.95) -> tuple[float, 
     return mean, mean - half, mean + half
 
 
+def summary(arms: dict[str, pd.Series], coursework: dict[str, float] | None = None
+            ) -> pd.DataFrame:
+    """A row per arm: mean, 95 % interval, seeds, and the coursework's number beside it.
+
+    arms: {name: a score per seed}, as from `arm(...)[score]`.
+    """
+    rows = {name: (*interval(scores), len(scores), (coursework or {}).get(name, np.nan))
+            for name, scores in arms.items()}
+    columns = ["mean", "low", "high", "seeds", "coursework"]
+    return pd.DataFrame.from_dict(rows, orient="index", columns=columns)
+
+
 def decide(values: Sequence[float], smallest: float, contrasts: int = 1) -> str:
     """One contrast's verdict: its whole interval lies above `smallest`, below, or on both sides.
 
@@ -153,11 +165,12 @@ def conclude(table: pd.DataFrame, claim: Claim) -> dict:
     judged = {times: judge(table, claim, times) for times in SCALES}
     found = verdict(judged[1])
     speaking = judged[1][judged[1].verdict == found] if found != HOLDS else judged[1]
-    weakest = judged[1].loc[(speaking["mean"] - speaking.smallest).idxmin()]
-    turned = [name for times in SCALES[1:] for name in changes_with_scale(judged[1], judged[times])]
+    weakest = judged[1].loc[(speaking["mean"] - speaking.smallest).fillna(np.inf).idxmin()]
+    turned = dict.fromkeys(name for times in SCALES[1:]
+                           for name in changes_with_scale(judged[1], judged[times]))
     largest = max((times for times in SCALES if judged[times].seeds.any()), default=1)
     return {"claim": claim.name, "statement": claim.statement,
             "verdict": f"{OPEN} beyond this scale" if turned else found,
             "contrast": weakest.contrast, "mean": weakest["mean"], "low": weakest.low,
-            "high": weakest.high, "seeds": weakest.seeds, "turned": "; ".join(dict.fromkeys(turned)),
+            "high": weakest.high, "seeds": weakest.seeds, "turned": "; ".join(turned),
             "largest": largest, "coursework": claim.coursework, "notebook": claim.notebook}

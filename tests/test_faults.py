@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import nbformat
@@ -16,18 +17,29 @@ FAULTS = {
     "02_denoiser": ["noise_twice"],
     "03_descriptor": ["sum_for_mean"],
     "04_evaluation": ["step_average_precision"],
+    "05_optimizers": ["torch_epsilon"],
+    "06_depth": ["padded_before"],
+    "07_initializers": ["truncation_forgotten"],
+    "08_batch_size": ["summed_over_batch"],
+    "09_clean_vs_denoised": ["normal_for_t"],
+    "10_final_model": ["base_forgotten"],
 }
 CASES = [(notebook, fault) for notebook, faults in FAULTS.items() for fault in faults]
 
 
 def rerun(notebook: Path, fault: str) -> subprocess.CompletedProcess:
-    """nbval's run of a notebook with this mistake ("" for none), ended at its first red cell."""
+    """nbval's run of a notebook with this mistake ("" for none), ended at its first red cell.
+
+    With a run store of its own: what was trained without the mistake must not hide it.
+    """
     options = ["--nbval-lax", "--nbval-current-env", "--nbval-cell-timeout=300", "-x"]
     options += [f"--nbval-sanitize-with={ROOT / 'tests' / 'nbval_sanitize.cfg'}"]
     options += ["-p", "no:cacheprovider", "--color=no"]
-    environment = os.environ | {"HPKIT_FAULT": fault, "PYTHONPATH": str(ROOT / "tests" / "faults")}
     command = [sys.executable, "-m", "pytest", *options, str(notebook)]
-    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    with tempfile.TemporaryDirectory() as store:
+        environment = os.environ | {"HPKIT_FAULT": fault, "HPKIT_RUNS": store,
+                                    "PYTHONPATH": str(ROOT / "tests" / "faults")}
+        return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
 
 
 def check_turns_red(notebook: Path, fault: str) -> None:

@@ -3,11 +3,12 @@
 import json
 
 import cv2
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
 
-from hpkit import exercises, lessons
+from hpkit import lessons
 from hpkit.baselines import raw_pixels
 
 
@@ -16,12 +17,12 @@ def said(capsys, exercise, answer):
     return capsys.readouterr().out
 
 
-@pytest.mark.parametrize("exercise", exercises.EXERCISES)
+@pytest.mark.parametrize("exercise", lessons.EXERCISES)
 def test_an_exercise_left_alone_is_neutral(exercise, capsys):
     assert said(capsys, exercise, ...).startswith(f"– {exercise}")
 
 
-@pytest.mark.parametrize("exercise", exercises.EXERCISES)
+@pytest.mark.parametrize("exercise", lessons.EXERCISES)
 @pytest.mark.parametrize("answer", [None, "seven", -123.0, lambda *_: 1 / 0])
 def test_nonsense_is_wrong_and_never_a_traceback(exercise, answer, capsys):
     assert said(capsys, exercise, answer).startswith(f"✗ {exercise}: ")
@@ -50,6 +51,23 @@ def test_nonsense_is_wrong_and_never_a_traceback(exercise, answer, capsys):
     ("mutual", lambda d: d.argmin(1) == np.arange(len(d)), "whether they point back"),
     ("mutual", lambda d: d.argmin(1), "row 1 goes to column 1"),
     ("mutual", lambda d: [True], "gave the shape (1,)"),
+    ("first_adam_step", -0.001, "downhill"),
+    ("first_adam_step", 0.042, "its own size"),
+    ("momentum_factor", 1.9, "the second step"),
+    ("rmsprop", lambda g, lr: [-lr, 0, 0, 0], "about three times lr"),
+    ("rmsprop", lambda g, lr: 0.0, "expected a weight after each step"),
+    ("updates_in_all", 19, "small batch of its own"),
+    ("noise_ratio", 1 / 9, "variances"),
+    ("accumulate", lambda gradient, samples, size: gradient(samples), "samples at once"),
+    ("receptive_field", lambda layers: 1 + sum(k - 1 for k, _ in layers), "strides are missing"),
+    ("pooled_view", 5, "without the pooling"),
+    ("grid_trainings", 45, "number of scores"),
+    ("paired_deviation", 0.0424, "independent"),
+    ("sign_flip", lambda d: 0.5, "expected 0.25"),
+    ("sign_flip", lambda d: 1 / 8, "as far out on the other side"),
+    ("brier_of_one", 0.64, "had it not held"),
+    ("chance_of_a_miss", 0.65, "do not simply add"),
+    ("verdict_of", lambda i, s: "holds", "expected 'undecided'"),
 ])
 def test_a_typical_mistake_gets_its_hint(exercise, answer, hint, capsys):
     out = said(capsys, exercise, answer)
@@ -102,3 +120,24 @@ def test_recorded_results_are_found_from_anywhere(tmp_path, monkeypatch):
     assert lessons.recorded("mine").matching.tolist() == [0.5]
     with pytest.raises(FileNotFoundError, match=r"results/none.csv: not found"):
         lessons.recorded("none")
+
+
+def test_the_brier_score_counts_decided_claims_that_were_predicted(tmp_path, monkeypatch):
+    monkeypatch.setenv("HPKIT_CACHE", str(tmp_path))
+    assert np.isnan(lessons.calibration({"C1": "holds"})[1])
+    lessons.predict("C1", "holds", 0.8)
+    lessons.predict("C2", "holds", 0.9)
+    lessons.predict("C3", "does not hold", 0.5)
+    verdicts = {"C1": "holds", "C2": "does not hold", "C3": "undecided", "C4a": "holds"}
+    table, score = lessons.calibration(verdicts)
+    assert list(table.claim) == ["C1", "C2"] and score == pytest.approx((0.04 + 0.81) / 2)
+
+
+def test_a_claim_is_shown_with_its_verdict(capsys, monkeypatch):
+    monkeypatch.setattr("matplotlib.pyplot.show", lambda: None)
+    lessons.show_claim(lessons.recorded("descriptors"), "C2")
+    title, words = plt.gca().get_title(), capsys.readouterr().out
+    assert title and title in words and " seeds.\n" in words
+    labels = [label.get_text() for label in plt.gca().get_yticklabels()]
+    assert labels == ["verification above retrieval", "retrieval above matching"]
+    plt.close()

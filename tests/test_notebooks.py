@@ -14,7 +14,7 @@ from execute_notebooks import main as execute_notebooks
 from execute_notebooks import normalise
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from hpkit.book import Result, digest
+from hpkit.book import Result, assign, digest, read_values
 from hpkit.site import build
 
 ROOT = Path(__file__).parents[1]
@@ -33,6 +33,13 @@ def test_outputs_belong_to_the_cells_and_the_package(path):
     notebook = nbformat.read(path, 4)
     stamp = notebook.metadata.get("hpkit", {}).get("stamp")
     assert stamp == digest(notebook), "cells or package changed since: run `make notebooks`"
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "notebooks").glob("*.yaml")), ids=lambda p: p.name)
+def test_files_of_parameters_fit_the_notebooks(path):
+    values = read_values([], str(path))
+    given = assign(NOTEBOOKS, values)
+    assert values and set(values) == {name for one in given for name in one}
 
 
 def test_site_of_the_committed_notebooks_builds_without_a_warning(tmp_path, capsys):

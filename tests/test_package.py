@@ -32,7 +32,9 @@ def lines_of_code(path):
 
 
 def test_the_package_is_thin():
-    assert sum(len(lines_of_code(path)) for path in FILES) <= 2600
+    """What is not counted are the checks of the exercises: they are lessons, not machinery."""
+    machinery = [path for path in FILES if not path.stem.startswith("exercises")]
+    assert sum(len(lines_of_code(path)) for path in machinery) <= 2400
     assert max(path.read_text().count("\n") for path in FILES) <= 250
 
 
@@ -58,6 +60,9 @@ def test_what_nothing_may_import():
                     if isinstance(node, ast.Import) for alias in node.names}
         imported |= {node.module for node in ast.walk(ast.parse(path.read_text()))
                      if isinstance(node, ast.ImportFrom)}
+        imported |= {f"{node.module}.{alias.name}" for node in ast.walk(ast.parse(path.read_text()))
+                     if isinstance(node, ast.ImportFrom) for alias in node.names}
         leaves = {"hpkit.plots", "hpkit.widgets", "hpkit.lessons"}
+        leaves -= {"hpkit.plots"} if path.stem == "lessons" else set()  # a lesson shows its claim
         assert not imported & leaves, f"{path.name} imports {imported & leaves}"
         assert ("ipywidgets" in imported) == (path.stem == "widgets")

@@ -92,3 +92,21 @@ def test_bars_are_as_high_as_the_scores():
     ax = plots.score_bars(Figure().subplots(), scores)
     heights = [bar.get_height() for group in ax.containers for bar in group]
     assert heights == pytest.approx([0.2, 0.4, 0.6, 0.8])
+
+
+def test_arms_are_a_dot_per_seed_an_interval_and_the_coursework():
+    arms = {"a": pd.Series([1.0, 2.0, 3.0]), "b": pd.Series([4.0])}
+    ax = plots.compare_arms(Figure().subplots(), arms, ylabel="mAP", coursework={"b": 5.0})
+    drawn = {line.get_label(): line.get_ydata() for line in ax.get_lines()}
+    assert list(drawn["coursework"]) == [5.0]
+    assert [label.get_text() for label in ax.get_xticklabels()] == ["a", "b"]
+    assert sum(len(y) for y in drawn.values()) >= 5
+
+
+def test_contrasts_are_filled_where_they_are_decided():
+    judged = pd.DataFrame({"contrast": ["x", "y"], "mean": [0.3, 0.1], "low": [0.2, -1.0],
+                           "high": [0.4, 1.0], "smallest": 0.1,
+                           "verdict": ["holds", "undecided"]})
+    ax = plots.contrasts(Figure().subplots(), judged, xlabel="mAP")
+    dots = [line for line in ax.get_lines() if line.get_marker() == "o"]
+    assert [dot.get_markerfacecolor() == "w" for dot in dots] == [False, True]

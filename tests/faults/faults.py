@@ -11,6 +11,7 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 
 import numpy as np
+from scipy.stats import norm
 
 
 def columns_swapped(patches: ModuleType) -> None:
@@ -72,10 +73,66 @@ def step_average_precision(ranking: ModuleType) -> None:
     ranking.average_precision = steps
 
 
+def padded_before(models: ModuleType) -> None:
+    """The odd row and column of a "same" convolution go to the top and left."""
+    right = models.conv
+
+    def conv(*args, **options):
+        layer = right(*args, **options)
+        if isinstance(layer, models.nn.Sequential):
+            layer[0].padding = layer[0].padding[::-1]  # (left, right, top, bottom): 0, 1, 0, 1
+        return layer
+
+    models.conv = conv
+
+
+def truncation_forgotten(models: ModuleType) -> None:
+    """Cutting a normal at two sigma makes it narrower; this one does not make up for it."""
+
+    def truncated(weight, variance, generator):
+        sigma = variance**0.5
+        models.nn.init.trunc_normal_(weight, 0, sigma, -2 * sigma, 2 * sigma, generator=generator)
+
+    models._truncated_normal = truncated
+
+
+def summed_over_batch(losses: ModuleType) -> None:
+    """The error is averaged over a patch, but summed over the batch: larger ones step further."""
+    losses.mae = lambda output, target: (output - target).abs().flatten(1).mean(1).sum()
+
+
+def torch_epsilon(optimizers: ModuleType) -> None:
+    """Adam keeps torch's epsilon, ten times smaller than that of Keras."""
+    kind, rate, _ = optimizers.OPTIMIZERS["adam"]
+    optimizers.OPTIMIZERS["adam"] = (kind, rate, {})
+
+
+def normal_for_t(statistics: ModuleType) -> None:
+    """Intervals as wide as for very many values, 1.96 standard errors, however few there are."""
+    statistics.t = norm_as_t
+
+
+class norm_as_t:
+    ppf = staticmethod(lambda p, freedom: norm.ppf(p))
+
+
+def base_forgotten(statistics: ModuleType) -> None:
+    """An arm is every row that has its changes, whatever else differs from the baseline."""
+    def arm(table, base, **changes):
+        for name, value in changes.items():
+            table = table[table[name] == value]
+        return table.set_index("seed")
+
+    statistics.arm = arm
+
+
 MODULES = {
     "hpkit.patches": (columns_swapped, leaked_photo, source_ignored, noise_twice),
-    "hpkit.losses": (sum_for_mean,),
+    "hpkit.losses": (sum_for_mean, summed_over_batch),
     "hpkit.ranking": (step_average_precision,),
+    "hpkit.models": (padded_before, truncation_forgotten),
+    "hpkit.optimizers": (torch_epsilon,),
+    "hpkit.statistics": (normal_for_t, base_forgotten),
 }
 FAULTS = {f.__name__: (name, f) for name, faults in MODULES.items() for f in faults}
 
