@@ -42,14 +42,14 @@ def _small(a: str, b: str) -> list[Contrast]:
 
 CLAIMS = {claim.name: claim for claim in (
     Claim("C1", "The baseline U-Net's error stays large because it sees only 3 sequences; neither "
-          "baseline overfits", "one run: MAE 5.40, validation 7.83", "02_denoiser", (
+          "baseline overfits", "one run: MAE 5.40, validation 7.83", "10_final_model", (
               mae("all sequences beat 3", a={"sequences": None}, smallest=0.5),
               mae("U-Net: validation error at most 0.5 above training", score="val_loss",
                   score_b="loss", smallest=-0.5),
               replace(mAP("L2-Net: validation loss at most 0.1 above training", score="val_loss",
                           score_b="loss", smallest=-0.1), lower_is_better=True))),
     Claim("C2", "Verification is easiest, matching hardest", "0.787 > 0.489 > 0.191",
-          "04_evaluation", (
+          "10_final_model", (
               mAP("verification above retrieval", score="verification", score_b="retrieval"),
               mAP("retrieval above matching", score="retrieval", score_b="matching"))),
     Claim("C3", "U-Net: every adaptive optimizer beats Nesterov SGD, and Nadam is best",

@@ -21,7 +21,7 @@ from torch import nn
 from tqdm.auto import tqdm
 
 from hpkit import store as files
-from hpkit.configs import Config, DenoiserConfig, DescriptorConfig, varied
+from hpkit.configs import Config, DenoiserConfig, DescriptorConfig, data_version, varied
 from hpkit.evaluation import denoise, describe, evaluate
 from hpkit.losses import mae, triplet_loss
 from hpkit.models import L2Net, UNet
@@ -128,7 +128,7 @@ def side(config: Config, name: str) -> PatchSet:
     "train" is without the left-out fold; the two sequences of a photo (i_moon, v_moon) are in the
     same fold. A denoiser draws its training and validation sequences from what is left.
     """
-    patches = getattr(_data(config.data, config.split), name)
+    patches = getattr(_data(config.data, config.split, data_version(config.data)), name)
     names, points = patches.names, config.test_points if name == "test" else config.points
     if name == "train" and config.folds:
         names = _without_fold(names, config.folds, config.draw)
@@ -140,8 +140,8 @@ def side(config: Config, name: str) -> PatchSet:
 
 
 @lru_cache(maxsize=1)
-def _data(data: str, split: str) -> PatchData:
-    return load(data, split=split)
+def _data(data: str, split: str, version: str) -> PatchData:
+    return load(data, split=split)  # version: files that changed are read again
 
 
 def _without_fold(names: Iterable[str], folds: int, draw: int) -> list[str]:

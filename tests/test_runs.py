@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import shutil
 import signal
 import threading
 import time
@@ -114,6 +115,16 @@ def test_a_fold_leaves_out_whole_photos_and_each_photo_once(folder, descriptor):
         assert len(names) == 4
     assert sorted(left_out) == ["ant", "bee", "cat"]
     assert len(side(replace(descriptor, folds=0).resolved(), "train").names) == 6
+
+
+def test_data_that_changed_are_read_again_and_make_another_run(denoiser, tmp_path):
+    copied = shutil.copytree(denoiser.data, tmp_path / "data")
+    config = replace(denoiser, data=str(copied)).resolved()
+    before, points = config.key(), len(side(config, "test"))
+    patches = patch_set(points=7, seed=9)
+    write_sequence(copied / NAMES["test"][0], patches["clean"], patches["noisy"])
+    config = replace(config, test_points=None)
+    assert len(side(config, "test")) == points + 3 and config.key() != before
 
 
 def test_a_denoiser_draws_its_sequences_within_the_fold(denoiser):

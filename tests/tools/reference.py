@@ -71,10 +71,10 @@ UPDATES = {DENOISER: [{"batch_size": b, "samples": 12 * b} for b in (50, *BATCHE
 RATES = {DENOISER: rates(DENOISER, **dict.fromkeys(OPTIMIZERS, (0.1, 10)))}
 # By descending weight in the scorecard; the first are done first.
 DECISIVE = [
-    (DENOISER, [{}, *({"optimizer": name} for name in reversed(ADAPTIVE)), WHOLE]),
+    (DENOISER, [{}, *({"optimizer": name} for name in reversed(ADAPTIVE)),
+                *({"batch_size": b} for b in BATCHES), WHOLE]),
     (DESCRIPTOR, [{}, {"source": "clean"}, *({"optimizer": name} for name in reversed(ADAPTIVE))]),
-    (DENOISER, [{"depth": 6}, {"depth": 8}, *({"init": name} for name in INITS),
-                *({"batch_size": b} for b in BATCHES)]),
+    (DENOISER, [{"depth": 6}, {"depth": 8}, *({"init": name} for name in INITS)]),
     (DESCRIPTOR, [*({"init": name} for name in INITS), FINAL, *SINGLE.values()]),
     (DENOISER, [{"depth": 8, "optimizer": name, **WHOLE} for name in ("sgd", *ADAPTIVE)]),
 ]
