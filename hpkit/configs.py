@@ -183,14 +183,20 @@ def varied(base: Config, **changes: object) -> Config:
 
 
 def data_version(data: str) -> str:
-    """What a result says about its data: "photos-v1", or a hash of a folder's names and sizes."""
+    """What a result says about its data: "photos-v1", "hpatches-" and a hash of what the published
+    archive holds, or a hash of the names and sizes in a folder or zip.
+    """
     if data == "photos":
         from hpkit.photos import VERSION
 
         return f"photos-v{VERSION}"
-    files = [(str(path.relative_to(data)), path.stat().st_size)
-             for path in sorted(Path(data).rglob("*.*")) if path.suffix in (".png", ".json")]
-    return _hash(files)
+    if data == "hpatches":
+        from hpkit.download import archive_version
+
+        return f"hpatches-{archive_version()}"
+    found = [Path(data)] if Path(data).is_file() else sorted(Path(data).rglob("*.*"))
+    return _hash([(str(path.relative_to(data)), path.stat().st_size)
+                  for path in found if path.suffix in (".png", ".json", ".npy", ".zip")])
 
 
 def _checked(owner: str, field: Field, value: object) -> object:

@@ -12,7 +12,7 @@ from torch import nn
 from tqdm.auto import tqdm
 
 from hpkit.devices import memory_layout, resolve_device, resolve_precision
-from hpkit.patches import PATCH_TYPES
+from hpkit.patches import PATCH_TYPES, PatchSet
 
 
 def describe(descriptor: nn.Module | Callable, patches: np.ndarray, *, batch_size: int = 128,
@@ -108,6 +108,22 @@ def read_descriptors(path: str | Path, names: Iterable[str]) -> tuple[np.ndarray
             raise ValueError(f"{path}: descriptors of {name} have {block.shape[2]} values, "
                              f"expected {blocks[0].shape[2]} as in {names[0]}")
     return np.concatenate(blocks), [len(block) for block in blocks]
+
+
+def write_descriptors(folder: str | Path, descriptors: np.ndarray, patches: PatchSet) -> None:
+    """Write `<sequence>/<type>.csv` as the official tool reads them, float32 to the last digit.
+
+    descriptors: float32 (points, 16, d), in the rows of `patches`.
+    """
+    starts = np.cumsum([0, *patches.lengths])
+    if len(descriptors) != starts[-1]:
+        raise ValueError(f"descriptors of {len(descriptors)} points, expected {starts[-1]}")
+    for name, start, stop in zip(patches.names, starts[:-1], starts[1:], strict=True):
+        (Path(folder) / name).mkdir(parents=True, exist_ok=True)
+        for column, patch_type in enumerate(PATCH_TYPES):
+            table = pd.DataFrame(np.asarray(descriptors[start:stop, column], np.float32))
+            table.to_csv(Path(folder) / name / f"{patch_type}.csv", header=False, index=False,
+                         float_format="%.9g")
 
 
 def _open_npz(path: Path) -> np.lib.npyio.NpzFile:

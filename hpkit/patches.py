@@ -1,63 +1,102 @@
-"""HPatches is a matrix: rows are points, columns are the 16 patch types. Reading, writing, splits.
+"""HPatches is a matrix: rows are points, columns are the 16 patch types. Sets, splits, `load`."""
 
-On disk a sequence is a folder with one grey PNG per type, in which the patches of all points stand
-on top of each other: width w (65 in the official release, 32 in small copies), height w times the
-number of points. A noisy twin of `e1.png` is `e1_noise.png`.
-"""
-
+import hashlib
 import json
 import os
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import cv2
 import numpy as np
 import platformdirs
-from PIL import Image, UnidentifiedImageError
 
-from hpkit.noise import add_noise
+from hpkit import layout
+from hpkit.layout import (
+    LEVELS,
+    PATCH_TYPES,
+    SIZE,
+    read_sequence,
+    read_strip,
+    shrink,
+    write_sequence,
+)
 
-PATCH_TYPES = ("ref", *(f"{level}{i}" for level in "eht" for i in range(1, 6)))
-LEVELS = {"easy": slice(1, 6), "hard": slice(6, 11), "tough": slice(11, 16)}
-SIZE = 32  # pixels, the side of a patch in memory
-COLOUR_MODES = ("RGB", "RGBA", "P")  # of Pillow: 8 bits a channel, and palettes
+__all__ = ["LEVELS", "PATCH_TYPES", "SIZE", "PatchData", "PatchSet", "cache_folder", "data_folder",
+           "load", "read_sequence", "read_sequences", "read_split", "read_strip", "shrink",
+           "splits_folder", "write_sequence"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class PatchSet:
-    """Patches of some sequences: one array per source, the rows of a sequence together.
+    """Patches of some sequences; `patches[source]` is uint8 (points, 16, 32, 32), all together.
 
-    sources: {"clean": uint8 (points, 16, 32, 32), "noisy": ..., ...}; sequence: int (points,),
-    an index into names. Raises ValueError where the shapes do not agree.
+    parts: for each source one array per sequence, in the order of names. They may be mapped from
+    files: choosing sequences and points costs nothing, and a source is read when it is asked for.
+    contrasts: one array (points,) per sequence, see `layout.read_sequence`; or unknown.
+    Raises ValueError where the shapes do not agree.
     """
 
-    sources: dict[str, np.ndarray]
-    sequence: np.ndarray
+    parts: dict[str, Sequence[np.ndarray]]
     names: tuple[str, ...]
+    contrasts: Sequence[np.ndarray] | None = None
+    _joined: dict[str, np.ndarray] = field(init=False, default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
-        expected = (len(self.sequence), len(PATCH_TYPES), SIZE, SIZE)
-        for source, patches in self.sources.items():
-            if patches.shape != expected or patches.dtype != np.uint8:
-                raise ValueError(f"source {source!r} is {patches.dtype} {patches.shape}, "
-                                 f"expected uint8 {expected}")
+        first = next(iter(self.parts.values()))
+        for source, parts in self.parts.items():
+            for part, other, name in zip(parts, first, self.names, strict=True):
+                expected = (len(other), len(PATCH_TYPES), SIZE, SIZE)
+                if part.shape != expected or part.dtype != np.uint8:
+                    raise ValueError(f"source {source!r} of {name} is {part.dtype} {part.shape}, "
+                                     f"expected uint8 {expected}")
 
     def __len__(self) -> int:
-        return len(self.sequence)
+        return sum(self.lengths)
 
     def __repr__(self) -> str:
         return (f"PatchSet({len(self)} points × {len(PATCH_TYPES)} types, "
                 f"{len(self.names)} sequences, sources: {', '.join(self.sources)})")
 
     def __getitem__(self, source: str) -> np.ndarray:
-        if source not in self.sources:
+        if source not in self.parts:
             raise ValueError(f"unknown source {source!r}: this set has {', '.join(self.sources)}")
-        return self.sources[source]
+        if source not in self._joined:
+            parts = self.parts[source]
+            empty = np.empty((0, len(PATCH_TYPES), SIZE, SIZE), np.uint8)
+            joined = parts[0] if len(parts) == 1 else np.concatenate([empty, *parts])
+            self._joined[source] = joined
+        return self._joined[source]
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """What there is to choose from: "clean", "noisy", perhaps "denoised"."""
+        return tuple(self.parts)
+
+    @property
+    def lengths(self) -> list[int]:
+        """How many points each sequence has."""
+        return [len(part) for part in next(iter(self.parts.values()))]
+
+    @property
+    def sequence(self) -> np.ndarray:
+        """int (points,): for each row an index into names, ascending."""
+        return np.repeat(np.arange(len(self.names)), self.lengths)
+
+    @property
+    def contrast(self) -> np.ndarray:
+        """float (points,), grey levels: of each reference patch, where unknown of its 32 pixels."""
+        if self.contrasts is None:
+            return np.array([patch.std() for patch in self["clean"][:, 0]])
+        return np.concatenate(self.contrasts)
 
     def with_source(self, source: str, patches: np.ndarray) -> "PatchSet":
         """A set that also has these patches, e.g. "denoised"; uint8 (points, 16, 32, 32)."""
-        return replace(self, sources={**self.sources, source: patches})
+        if len(patches) != len(self):
+            raise ValueError(f"source {source!r} has {len(patches)} rows, expected {len(self)}")
+        parts = np.split(patches, np.cumsum(self.lengths)[:-1])
+        extended = replace(self, parts={**self.parts, source: parts})
+        extended._joined.update(self._joined, **{source: patches})
+        return extended
 
     def select(self, names: Iterable[str]) -> "PatchSet":
         """Only these sequences, in this order. Raises ValueError for one that is not here."""
@@ -65,18 +104,14 @@ class PatchSet:
         missing = [name for name in names if name not in self.names]
         if missing:
             raise ValueError(f"no sequence {missing[0]!r} here: there are {', '.join(self.names)}")
-        rows = [np.flatnonzero(self.sequence == self.names.index(name)) for name in names]
-        return self._rows(rows, names)
+        numbers = [self.names.index(name) for name in names]
+        return PatchSet({s: [p[i] for i in numbers] for s, p in self.parts.items()}, names,
+                        self.contrasts and [self.contrasts[i] for i in numbers])
 
-    def head(self, points: int) -> "PatchSet":
-        """The first `points` points of each sequence (all, where it has fewer)."""
-        rows = [np.flatnonzero(self.sequence == i)[:points] for i in range(len(self.names))]
-        return self._rows(rows, self.names)
-
-    def _rows(self, rows: list[np.ndarray], names: tuple[str, ...]) -> "PatchSet":
-        index = np.concatenate(rows) if rows else np.empty(0, int)
-        sources = {source: patches[index] for source, patches in self.sources.items()}
-        return PatchSet(sources, np.repeat(np.arange(len(rows)), [len(r) for r in rows]), names)
+    def head(self, points: int | None) -> "PatchSet":
+        """The first `points` points of each sequence (all, where it has fewer; None: all)."""
+        return PatchSet({s: [p[:points] for p in parts] for s, parts in self.parts.items()},
+                        self.names, self.contrasts and [c[:points] for c in self.contrasts])
 
 
 @dataclass(frozen=True)
@@ -89,33 +124,59 @@ class PatchData:
 
 
 def cache_folder() -> Path:
-    """Where data is kept: the environment's HPKIT_CACHE, or the user's cache folder."""
+    """Where hpkit keeps what it makes: the environment's HPKIT_CACHE, or the user's cache folder.
+    """
     return Path(os.environ.get("HPKIT_CACHE") or platformdirs.user_cache_dir("hpkit"))
+
+
+def data_folder() -> Path:
+    """Where data sets are kept: the environment's HPKIT_DATA, or the cache folder.
+
+    One that is whole is only ever read, so many users can share a folder that they cannot write to.
+    """
+    return Path(os.environ.get("HPKIT_DATA") or cache_folder())
 
 
 def load(data: str | Path = "photos", *, split: str | None = None, points: int | None = None,
          colour: bool = False) -> PatchData:
-    """Train, validation and test patches of "photos" (built once) or of a folder like HPatches.
+    """Train, validation and test patches of "photos", of "hpatches", or of a folder like HPatches.
 
-    split: a name in the folder's splits.json ("a" by default for a folder). points: keep only
-    the first points of each sequence. colour: accept colour PNGs and turn them grey.
-    Raises ValueError or FileNotFoundError with one sentence for what is missing or malformed.
+    "photos" are built on the first call; "hpatches" fetches the sequences that are not there yet,
+    after it has said how much that is. A folder (or zip) of PNGs is converted once. split: a name
+    in splits.json ("a" by default). points: keep only the first points of each sequence. colour:
+    accept colour PNGs and turn them grey. Raises ValueError or OSError with one sentence for what
+    is missing or malformed.
     """
+    sides = read_split(splits_folder(data), split or usual_split(data))
+    everything = read_sequences(data, [n for names in sides.values() for n in names], colour=colour)
+    return PatchData(**{side: everything.select(names).head(points)
+                        for side, names in sides.items()})
+
+
+def usual_split(data: str | Path) -> str:
+    """The split that is meant where none is named."""
+    return "photos" if str(data) == "photos" else "a"
+
+
+def splits_folder(data: str | Path) -> "layout.Folder":
+    """The folder in which the data set's splits.json is."""
     if str(data) == "photos":
         from hpkit.photos import photos_folder
 
-        folder, split = photos_folder(), split or "photos"
-    else:
-        folder, split = Path(data), split or "a"
-        if not folder.is_dir():
-            raise FileNotFoundError(f"{data}: expected \"photos\" or an existing folder with one "
-                                    "folder per sequence")
-    sides = read_split(folder, split)
-    sets = {side: read_sequences(folder, names, colour=colour) for side, names in sides.items()}
-    return PatchData(**{side: s if points is None else s.head(points) for side, s in sets.items()})
+        return photos_folder()
+    if str(data) == "hpatches":
+        from hpkit.download import hpatches_folder
+
+        return hpatches_folder()
+    if not Path(data).exists():
+        raise FileNotFoundError(f'{data}: expected "photos", "hpatches", or an existing folder '
+                                "(or zip) with one folder per sequence")
+    root = layout.root_of(Path(data))
+    beside = any((root / name).is_file() for name in ("splits.json", "splits/splits.json"))
+    return root if beside or isinstance(root, Path) else Path(data).parent
 
 
-def read_split(folder: Path, split: str) -> dict[str, list[str]]:
+def read_split(folder: "layout.Folder", split: str) -> dict[str, list[str]]:
     """Names of the train, validation and test sequences of a split in `folder/splits.json`.
 
     The official splits have no validation side: every eighth training sequence (sorted by name)
@@ -124,8 +185,8 @@ def read_split(folder: Path, split: str) -> dict[str, list[str]]:
     path = folder / "splits.json"
     path = path if path.is_file() else folder / "splits" / "splits.json"
     if not path.is_file():
-        raise FileNotFoundError(f"{folder / 'splits.json'}: not found; the official file is "
-                                "tasks/splits/splits.json of the hpatches-benchmark repository")
+        raise FileNotFoundError(f"{folder / 'splits.json'}: not found; the official file comes "
+                                f"with python -m hpkit.download tasks --to FOLDER")
     splits = _parse_splits(path)
     if split not in splits:
         raise ValueError(f"{path}: unknown split {split!r}, expected one of {', '.join(splits)}")
@@ -138,9 +199,9 @@ def read_split(folder: Path, split: str) -> dict[str, list[str]]:
     return {"train": train, "validation": validation, "test": test}
 
 
-def _parse_splits(path: Path) -> dict[str, dict[str, list[str]]]:
+def _parse_splits(path: "layout.Folder") -> dict[str, dict[str, list[str]]]:
     try:
-        splits = json.loads(path.read_text())
+        splits = json.loads(path.read_text(encoding="utf-8"))
         lists = [names for sides in splits.values() for key, names in sides.items()
                  if key != "name"]
     except (ValueError, AttributeError) as error:
@@ -153,84 +214,35 @@ def _parse_splits(path: Path) -> dict[str, dict[str, list[str]]]:
     return splits
 
 
-def read_sequences(folder: Path, names: Iterable[str], *, colour: bool = False) -> PatchSet:
-    """The PatchSet of these sequences of a folder in the HPatches layout.
-
-    Where a folder has an `arrays` folder beside its sequences (the embedded photos do), patches
-    are mapped from there; otherwise the PNGs are read and missing noisy twins are made.
-    """
+def read_sequences(data: str | Path, names: Iterable[str], *, colour: bool = False) -> PatchSet:
+    """The PatchSet of these sequences of a data set, see `load`; only they are fetched or made."""
     names = tuple(names)
-    absent = [name for name in names if not (folder / name).is_dir()]
+    arrays = _arrays(data, names, colour)
+    absent = [name for name in names if not (arrays / f"{name}_noisy.npy").is_file()]
     if absent:
-        raise FileNotFoundError(f"{folder}: no folder for sequence {absent[0]!r} "
+        raise FileNotFoundError(f"{data}: no folder for sequence {absent[0]!r} "
                                 f"({len(absent)} of {len(names)} sequences are not on disk)")
-    arrays = folder / "arrays"
-    if arrays.is_dir():
-        parts = [{s: np.load(arrays / f"{name}_{s}.npy", mmap_mode="r") for s in ("clean", "noisy")}
-                 for name in names]
-    else:
-        parts = [read_sequence(folder / name, colour=colour) for name in names]
-    empty = np.empty((0, len(PATCH_TYPES), SIZE, SIZE), np.uint8)
-    sources = {s: np.concatenate([empty, *(p[s] for p in parts)]) for s in ("clean", "noisy")}
-    sequence = np.repeat(np.arange(len(names)), [len(p["clean"]) for p in parts])
-    return PatchSet(sources, sequence, names)
+    found = {kind: [layout.open_array(arrays, name, kind) for name in names]
+             for kind in ("clean", "noisy")}
+    measured = all((arrays / f"{name}_contrast.npy").is_file() for name in names)
+    return PatchSet(found, names, [layout.open_array(arrays, name, "contrast") for name in names]
+                    if measured else None)
 
 
-def read_sequence(folder: Path, *, colour: bool = False) -> dict[str, np.ndarray]:
-    """Clean and noisy patches of one sequence, each uint8 (points, 16, 32, 32)."""
-    clean = [read_strip(folder / f"{t}.png", colour=colour) for t in PATCH_TYPES]
-    for patch_type, strip in zip(PATCH_TYPES, clean, strict=True):
-        if len(strip) != len(clean[0]):
-            raise ValueError(f"{folder / patch_type}.png: {len(strip)} patches, expected "
-                             f"{len(clean[0])} as in ref.png")
-    twins = [folder / f"{t}_noise.png" for t in PATCH_TYPES]
-    if not any(twin.exists() for twin in twins):
-        noisy = [add_noise(strip, folder.name, t)
-                 for t, strip in zip(PATCH_TYPES, clean, strict=True)]
-    else:
-        noisy = [read_strip(twin, colour=colour) for twin in twins]
-        for twin, strip in zip(twins, noisy, strict=True):
-            if len(strip) != len(clean[0]):
-                raise ValueError(f"{twin}: {len(strip)} patches, expected {len(clean[0])} "
-                                 "as in ref.png")
-    return {"clean": np.stack(clean, 1), "noisy": np.stack(noisy, 1)}
+def _arrays(data: str | Path, names: tuple[str, ...], colour: bool) -> Path:
+    """The folder of a data set's arrays, in which as many of these sequences are as there can be.
 
-
-def read_strip(path: Path, *, colour: bool = False) -> np.ndarray:
-    """Patches of one PNG: uint8 (points, 32, 32); 65-pixel patches are averaged down to 32."""
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: not found; a sequence needs the 16 files "
-                                f"{', '.join(PATCH_TYPES)} (.png)")
-    try:
-        with Image.open(path) as image:
-            mode, strip = image.mode, np.asarray(image.convert("L"))
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
-        raise ValueError(f"{path}: not a whole PNG file ({error})") from error
-    if mode != "L" and not (colour and mode in COLOUR_MODES):
-        hint = "; colour is converted only with colour=True" if mode in COLOUR_MODES else ""
-        raise ValueError(f"{path}: a PNG of mode {mode!r}, expected 8-bit grey ('L'){hint}")
-    height, width = strip.shape
-    if width not in (SIZE, 65):
-        raise ValueError(f"{path}: {width} pixels wide, expected 65 or 32")
-    if height % width:
-        raise ValueError(f"{path}: {height} pixels high, expected a multiple of its width {width}")
-    return shrink(strip).reshape(-1, SIZE, SIZE)
-
-
-def shrink(strip: np.ndarray) -> np.ndarray:
-    """A strip of w-pixel patches as one of 32-pixel patches: each pixel the mean of its area.
-
-    The patch borders fall on whole pixels before and after, so no patch leaks into the next.
+    A folder that has arrays already is read as it is; PNGs are converted, into the cache folder.
     """
-    points = strip.shape[0] // strip.shape[1]
-    return cv2.resize(strip, (SIZE, SIZE * points), interpolation=cv2.INTER_AREA)
+    if str(data) == "hpatches":
+        from hpkit.download import fetch
 
-
-def write_sequence(folder: Path, clean: np.ndarray, noisy: np.ndarray | None = None) -> None:
-    """Write patches, uint8 (points, 16, w, w), as the PNG files of one sequence."""
-    folder.mkdir(parents=True, exist_ok=True)
-    twins = [("", clean)] + ([] if noisy is None else [("_noise", noisy)])
-    for suffix, patches in twins:
-        for column, patch_type in enumerate(PATCH_TYPES):
-            strip = patches[:, column].reshape(-1, patches.shape[-1])
-            Image.fromarray(strip).save(folder / f"{patch_type}{suffix}.png", compress_level=1)
+        return fetch(names)
+    source = splits_folder(data) if str(data) == "photos" else Path(data)
+    if (source / "arrays").is_dir():
+        return source / "arrays"
+    root = layout.root_of(source)
+    place = hashlib.sha256(f"{source.resolve()} {colour}".encode()).hexdigest()[:12]
+    arrays = cache_folder() / "converted" / place
+    layout.convert(root, [n for n in names if (root / n).is_dir()], arrays, colour=colour)
+    return arrays

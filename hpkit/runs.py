@@ -21,13 +21,14 @@ from torch import nn
 from tqdm.auto import tqdm
 
 from hpkit import store as files
-from hpkit.configs import Config, DenoiserConfig, DescriptorConfig, data_version, varied
+from hpkit.configs import Config, DenoiserConfig, DescriptorConfig, varied
+from hpkit.download import verify_tasks
 from hpkit.evaluation import denoise, describe, evaluate
 from hpkit.losses import mae, triplet_loss
 from hpkit.models import L2Net, UNet
-from hpkit.patches import PatchData, PatchSet, load
+from hpkit.patches import PatchSet, read_sequences, read_split, splits_folder
 from hpkit.store import store_folder
-from hpkit.tasks import tasks_for
+from hpkit.tasks import OFFICIAL, tasks_for
 from hpkit.training import Epoch, Pairs, TrainingDiverged, Triplets, fit
 
 __all__ = ["DenoiserConfig", "DescriptorConfig", "Run", "ablate", "run", "store_folder"]
@@ -126,22 +127,17 @@ def side(config: Config, name: str) -> PatchSet:
     """The "train", "validation" or "test" patches of a configuration, clean and noisy.
 
     "train" is without the left-out fold; the two sequences of a photo (i_moon, v_moon) are in the
-    same fold. A denoiser draws its training and validation sequences from what is left.
+    same fold. A denoiser draws its training and validation sequences from what is left. Only the
+    sequences that are needed are fetched.
     """
-    patches = getattr(_data(config.data, config.split, data_version(config.data)), name)
-    names, points = patches.names, config.test_points if name == "test" else config.points
+    names = read_split(splits_folder(config.data), config.split)[name]
+    points = config.test_points if name == "test" else config.points
     if name == "train" and config.folds:
         names = _without_fold(names, config.folds, config.draw)
     if isinstance(config, DenoiserConfig) and name != "test":
         names = (_drawn(names, config.sequences, config.draw) if name == "train" else
                  _drawn(names, config.validation_sequences, config.validation_draw))
-    chosen = patches.select(names)
-    return chosen if points is None else chosen.head(points)
-
-
-@lru_cache(maxsize=1)
-def _data(data: str, split: str, version: str) -> PatchData:
-    return load(data, split=split)  # version: files that changed are read again
+    return read_sequences(config.data, names).head(points)
 
 
 def _without_fold(names: Iterable[str], folds: int, draw: int) -> list[str]:
@@ -230,7 +226,11 @@ def _scores(config: Config, folder: Path, status: str) -> dict[str, float]:
     else:
         denoised = config.test_source == "denoised"
         test = _with_denoised(config, "test", folder.parent) if denoised else side(config, "test")
-        tasks = tasks_for(test, config.pairs, config.queries, config.distractors)
+        counts = {"pairs": config.pairs, "queries": config.queries,
+                  "distractors": config.distractors}
+        if config.data == "hpatches" and counts == OFFICIAL:
+            verify_tasks(config.split)  # warns where they are not the published ones
+        tasks = tasks_for(test, **counts)
         found = evaluate(describe(model, test[config.test_source], **options), tasks)
         scores = {name: float(getattr(found, name)) for name in SCORES[DescriptorConfig]}
     files.write_json(path, scores)

@@ -109,5 +109,6 @@ def _check(sampler: Pairs | Triplets, points: int, *sources: str) -> None:
 
 
 def _flat(patches: np.ndarray, device: torch.device) -> Tensor:
-    # np.array copies, because torch warns of arrays that cannot be written to (memory maps).
-    return torch.from_numpy(np.array(patches)).reshape(-1, 1, *patches.shape[2:]).to(device)
+    # On the CPU nothing is copied, unless torch would warn: the tensor may even lie in a file.
+    patches = patches if patches.flags.writeable else patches.copy()
+    return torch.from_numpy(patches).reshape(-1, 1, *patches.shape[2:]).to(device)

@@ -5,8 +5,11 @@ it is a row of the point matrix and the image number: 0 is the reference at ever
 column e<i>, h<i> or t<i>, so one list of pairs serves the three levels.
 """
 
+import hashlib
+import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +20,7 @@ from hpkit.patches import PatchSet
 FILES = {"positives": "verif_pos", "intra": "verif_neg_intra", "inter": "verif_neg_inter",
          "queries": "retr_queries", "distractors": "retr_distractors"}
 PAIR_COLUMNS = ("s1", "t1", "idx1", "s2", "t2", "idx2")
+OFFICIAL = {"pairs": 1_000_000, "queries": 10_000, "distractors": 20_000}  # rows asked for
 SEED = 42  # of the official generators
 CONTRAST = 10  # grey levels: the standard deviation that a query's reference patch must exceed
 
@@ -54,49 +58,54 @@ def tasks_for(patches: PatchSet, pairs: int = 20_000, queries: int | None = None
     small set would have none left. 20,000 pairs take half a second, the official million half a
     minute. Raises ValueError as `generate_tasks` does.
     """
-    if np.any(np.diff(patches.sequence) < 0):
-        raise ValueError("the rows of this PatchSet are not in the order of its names: "
-                         "use patches.select(patches.names)")
-    lengths = np.bincount(patches.sequence, minlength=len(patches.names))
     queries = min(500, len(patches) // 5) if queries is None else queries
-    return generate_tasks(patches.names, lengths, patches["clean"][:, 0], pairs, queries,
+    return generate_tasks(patches.names, patches.lengths, patches.contrast, pairs, queries,
                           distractors)
 
 
-def generate_tasks(names: Iterable[str], lengths: Sequence[int], ref_patches: Iterable[np.ndarray],
-                   pairs: int = 1_000_000, queries: int = 10_000,
-                   distractors: int = 20_000) -> Tasks:
+def generate_tasks(names: Iterable[str], lengths: Sequence[int], contrast: Sequence[float],
+                   pairs: int = OFFICIAL["pairs"], queries: int = OFFICIAL["queries"],
+                   distractors: int = OFFICIAL["distractors"]) -> Tasks:
     """Tasks drawn as the official generators draw them: the same seed, the same random stream.
 
-    names: the split's test sequences, in its order; lengths: points of each; ref_patches: one grey
-    image per point. As officially, image 5 never occurs, an "inter" pair may fall into one
-    sequence, and fewer queries or distractors come back where the patches run out.
+    names: the split's test sequences, in its order; lengths: points of each; contrast: standard
+    deviation of each point's reference patch, grey levels (officially of 65 × 65). As officially,
+    image 5 never occurs, an "inter" pair may fall into one sequence, and fewer queries or
+    distractors come back where the patches run out.
     Raises ValueError for a sequence of fewer than 2 points or where nothing is left to ask.
     """
     names, lengths = tuple(names), np.asarray(lengths)
     if not names or lengths.min() < 2:
         raise ValueError("each test sequence needs at least 2 points, found "
                          f"{dict(zip(names, lengths.tolist(), strict=True)) or 'no sequence'}")
-    contrast = np.array([patch.std() for patch in ref_patches])
-    if len(contrast) != lengths.sum():
-        raise ValueError(f"{len(contrast)} reference patches, expected {lengths.sum()} "
-                         "(one per point)")
-    return Tasks(names, np.repeat(np.arange(len(names)), lengths), *_draw_pairs(lengths, pairs),
+    contrast = np.asarray(contrast)
+    if contrast.shape != (lengths.sum(),):
+        raise ValueError(f"contrast of {contrast.shape} reference patches, expected "
+                         f"{lengths.sum()} (one per point)")
+    return Tasks(names, np.repeat(np.arange(len(names)), lengths),
+                 *_draw_pairs(tuple(lengths.tolist()), pairs),
                  *_draw_queries(lengths, contrast, queries, distractors))
 
 
-def _draw_pairs(lengths: np.ndarray, pairs: int) -> list[np.ndarray]:
+@lru_cache(maxsize=1)  # the official million takes most of a minute, and each run asks for it
+def _draw_pairs(lengths: tuple[int, ...], pairs: int) -> list[np.ndarray]:
     """Positive, intra and inter pairs. Drawn one by one: a vectorised draw is another stream."""
-    random = np.random.RandomState(SEED)
+    random, lengths = np.random.RandomState(SEED), np.array(lengths)
     starts = np.cumsum(lengths) - lengths
     s = random.choice(len(lengths), pairs)
-    points = [random.permutation(lengths[i])[:2] for i in s]  # as choice without replacement does
-    same, other = np.reshape(points, (pairs, 2)).T + starts[s]
-    images = [random.permutation(5)[:2] for _ in range(pairs)]
-    first, second = np.reshape(images, (pairs, 2)).T
+    same, other = _two_of(lengths[s], random).T + starts[s]
+    first, second = _two_of(np.full(pairs, 5), random).T
     s = random.choice(len(lengths), pairs)
     anywhere = random.randint(lengths[s]) + starts[s]
     return [np.stack([same, first, row, second], 1) for row in (same, other, anywhere)]
+
+
+def _two_of(sizes: np.ndarray, random: np.random.RandomState) -> np.ndarray:
+    """Two different numbers below each size, (n, 2), as choice without replacement draws them."""
+    two = np.empty((len(sizes), 2), int)
+    for row, size in zip(two, sizes, strict=True):
+        row[:] = random.permutation(size)[:2]  # copied, or a million whole permutations were kept
+    return two
 
 
 def _draw_queries(lengths: np.ndarray, contrast: np.ndarray, queries: int,
@@ -129,6 +138,24 @@ def write_tasks(tasks: Tasks, folder: str | Path, split: str) -> None:
                                               image2, index[second]), strict=True))
         path = folder / f"{stem}_split-{split}.csv"
         pd.DataFrame(columns).to_csv(path, index=False, lineterminator="\n")
+
+
+def blob_id(content: bytes) -> str:
+    """The SHA-1 that git gives a file of this content."""
+    return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
+
+
+def official_ids() -> dict[str, str]:
+    """Git blob ids of the files in the benchmark's `tasks` folder, by their path in it."""
+    return pd.read_csv(Path(__file__).parent / "official.csv").set_index("file").blob.to_dict()
+
+
+def unofficial(tasks: Tasks, split: str) -> list[str]:
+    """Those of the five task files of these tasks that differ from the published ones."""
+    with tempfile.TemporaryDirectory() as folder:
+        write_tasks(tasks, folder, split)
+        return [path.name for path in sorted(Path(folder).iterdir())
+                if blob_id(path.read_bytes()) != official_ids().get(path.name)]
 
 
 def read_tasks(folder: str | Path, split: str, names: Iterable[str],

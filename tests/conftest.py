@@ -1,11 +1,20 @@
-"""Every notebook that nbval runs is followed, in its kernel, by its exercises' solutions."""
+"""What tests make is kept apart; a notebook's exercises' solutions follow it in nbval's kernel."""
 
+import os
+import tempfile
 from collections import defaultdict
 
 import pytest
 from anatomy import solutions
 from nbformat.v4 import new_code_cell
 from nbval.plugin import IPyNbCell
+
+from hpkit.patches import data_folder
+
+# The photos are those that are there; converted folders, runs and predictions go elsewhere.
+os.environ["HPKIT_DATA"] = str(data_folder())
+_own = tempfile.TemporaryDirectory(prefix="hpkit-tests-")
+os.environ["HPKIT_CACHE"] = _own.name
 
 
 class Solution(IPyNbCell):

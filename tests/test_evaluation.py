@@ -83,8 +83,8 @@ def synthetic(noise, points=200, dim=32, pairs=2000, seed=0):
     random = np.random.default_rng(seed)
     descriptors = random.normal(size=(3 * points, 1, dim)) + noise * random.normal(
         size=(3 * points, 16, dim))
-    textured = random.integers(0, 256, (3 * points, 8, 8), np.uint8)
-    tasks = generate_tasks("abc", [points] * 3, textured, pairs, points // 2, 2 * points)
+    contrast = np.full(3 * points, 70.0)
+    tasks = generate_tasks("abc", [points] * 3, contrast, pairs, points // 2, 2 * points)
     return descriptors.astype(np.float32), tasks
 
 

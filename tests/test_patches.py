@@ -146,14 +146,14 @@ def test_colour_is_converted_only_if_asked(folder):
 def test_what_is_not_there_is_named(folder, tmp_path):
     with pytest.raises(ValueError, match="unknown split 'b', expected one of a"):
         load(folder, split="b")
-    with pytest.raises(FileNotFoundError, match='expected "photos" or an existing folder'):
+    with pytest.raises(FileNotFoundError, match='expected "photos", "hpatches", or an existing'):
         load(tmp_path / "nowhere")
     with pytest.raises(FileNotFoundError, match="no folder for sequence 'v_x'"):
         read_sequences(folder, ["i_one", "v_x"])
     with pytest.raises(ValueError, match="no sequence 'v_x' here"):
         read_sequences(folder, ["i_one"]).select(["v_x"])
     (folder / "splits.json").unlink()
-    with pytest.raises(FileNotFoundError, match=r"splits.json: not found; the official file is"):
+    with pytest.raises(FileNotFoundError, match=r"splits.json: not found; the official file comes"):
         load(folder)
 
 
@@ -204,5 +204,5 @@ def test_a_patch_without_contrast_gets_no_noise():
 
 
 def test_shapes_must_agree():
-    with pytest.raises(ValueError, match=r"source 'clean' is uint8 \(3, 16, 32, 32\), expected"):
-        PatchSet({"clean": patches(3)}, np.zeros(2, int), ("i_x",))
+    with pytest.raises(ValueError, match=r"source 'noisy' of i_x is uint8 \(3, 16, 32, 32\), exp"):
+        PatchSet({"clean": [patches(2)], "noisy": [patches(3)]}, ("i_x",))

@@ -108,7 +108,7 @@ def test_layout_is_that_of_hpatches(small):
         assert files == {f"{t}{n}.png" for t in PATCH_TYPES for n in ("", "_noise")}
     plain = read_sequence(small / "i_rocket")  # from the PNGs ...
     mapped = read_sequences(small, ["i_rocket"])  # ... and from the arrays beside them
-    assert all(np.array_equal(plain[source], mapped[source]) for source in plain)
+    assert all(np.array_equal(plain[source], mapped[source]) for source in mapped.sources)
     sides = json.loads((small / "splits.json").read_text())["photos"]
     assert sides["train"] == ["i_rocket", "v_rocket"] and sides["test"] == ["i_camera", "v_camera"]
 
@@ -184,7 +184,7 @@ def test_load_gives_the_committed_counts():
 
 
 def test_a_half_deleted_set_is_built_again(tmp_path, monkeypatch):
-    monkeypatch.setenv("HPKIT_CACHE", str(tmp_path))
+    monkeypatch.setenv("HPKIT_DATA", str(tmp_path))
     monkeypatch.setattr(photos, "photo_table", lambda: TABLE[TABLE.name == "moon"])
     folder = photos.photos_folder()
     whole = digest(folder)

@@ -19,7 +19,7 @@ def generator(seed: int) -> torch.Generator:
 @settings(max_examples=50, deadline=None)
 def test_triplets_are_triplets(points: int, samples: int, seed: int) -> None:
     black = np.zeros((points, 16, 32, 32), np.uint8)
-    patches = PatchSet({"denoised": black}, np.zeros(points, int), ("i_black",))
+    patches = PatchSet({"denoised": [black]}, ("i_black",))
     drawn = Triplets(patches, samples=samples).draw(generator(seed))
     anchor, positive, negative = drawn.unbind(dim=1)
     assert len(anchor) == samples

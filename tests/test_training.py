@@ -223,7 +223,7 @@ def patches_by_formula() -> PatchSet:
     noisy = (clean + (13 * x + 29 * y + number) % 41 - 20).clip(0, 255)
     sources = {"clean": clean, "noisy": noisy, "denoised": clean}
     sources = {name: patches.astype(np.uint8) for name, patches in sources.items()}
-    return PatchSet(sources, np.zeros(4, int), ("i_formula",))
+    return PatchSet({s: [p] for s, p in sources.items()}, ("i_formula",))
 
 
 @pytest.mark.parametrize("task", TASKS)

@@ -20,7 +20,7 @@ def patch_set(points: int = 4, seed: int = 0) -> PatchSet:
     noisy = np.clip(clean + rng.normal(size=clean.shape) * 20, 0, 255)
     clean, noisy = clean.astype(np.uint8), noisy.astype(np.uint8)
     sources = {"clean": clean, "noisy": noisy, "denoised": clean}
-    return PatchSet(sources, np.zeros(points, int), ("i_test",))
+    return PatchSet({s: [p] for s, p in sources.items()}, ("i_test",))
 
 
 PATCHES = patch_set()

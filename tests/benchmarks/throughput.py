@@ -35,7 +35,7 @@ def main() -> None:
 def random_patches(points: int) -> PatchSet:
     noise = np.random.default_rng(0).integers(0, 256, (points, 16, 32, 32), dtype=np.uint8)
     sources = {"clean": noise, "noisy": noise, "denoised": noise}
-    return PatchSet(sources, np.zeros(points, int), ("i_noise",))
+    return PatchSet({s: [p] for s, p in sources.items()}, ("i_noise",))
 
 
 def print_row(name: str, build, sampler, device: torch.device) -> None:

@@ -21,7 +21,8 @@ def columns_swapped(patches: ModuleType) -> None:
 
     def swapped(*args, **options):
         data = read(*args, **options)
-        return replace(data, sources={s: p[:, order] for s, p in data.sources.items()})
+        swapped = {s: [p[:, order] for p in parts] for s, parts in data.parts.items()}
+        return replace(data, parts=swapped)
 
     patches.read_sequences = swapped
 
@@ -39,7 +40,8 @@ def leaked_photo(patches: ModuleType) -> None:
 
 def source_ignored(patches: ModuleType) -> None:
     """Whatever source is asked for, the clean patches come."""
-    patches.PatchSet.__getitem__ = lambda self, source: self.sources["clean"]
+    get = patches.PatchSet.__getitem__
+    patches.PatchSet.__getitem__ = lambda self, source: get(self, "clean")
 
 
 def noise_twice(patches: ModuleType) -> None:
@@ -48,9 +50,9 @@ def noise_twice(patches: ModuleType) -> None:
 
     def noisier(*args, **options):
         data = read(*args, **options)
-        strips = data.sources["noisy"].swapaxes(0, 1)
+        strips = data["noisy"].swapaxes(0, 1)
         noisy = [
-            patches.add_noise(strip, "again", t)
+            patches.layout.add_noise(strip, "again", t)
             for t, strip in zip(patches.PATCH_TYPES, strips, strict=True)
         ]
         return data.with_source("noisy", np.stack(noisy, 1))

@@ -1,0 +1,233 @@
+"""The HPatches layout: PNG strips are read once and kept as arrays, which open in no time.
+
+On disk a sequence is a folder with one grey PNG per type, in which the patches of all points stand
+on top of each other: width w (65 in the official release, 32 in small copies), height w times the
+number of points. A noisy twin of `e1.png` is `e1_noise.png`. The same inside a zip.
+"""
+
+import hashlib
+import io
+import zipfile
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import cv2
+import numpy as np
+from filelock import FileLock
+from PIL import Image, UnidentifiedImageError
+
+from hpkit.noise import add_noise
+
+PATCH_TYPES = ("ref", *(f"{level}{i}" for level in "eht" for i in range(1, 6)))
+LEVELS = {"easy": slice(1, 6), "hard": slice(6, 11), "tough": slice(11, 16)}
+SIZE = 32  # pixels, the side of a patch in memory
+MOST = 20_000  # points of a sequence: no real one has a tenth, and a bomb has more
+COLOUR_MODES = ("RGB", "RGBA", "P")  # of Pillow: 8 bits a channel, and palettes
+ARRAYS = ("clean", "noisy", "contrast")
+Folder = Path | zipfile.Path
+Read = Callable[[Folder], bytes]
+
+
+def read_bytes(path: Folder) -> bytes:
+    """The bytes of a file on disk or in a zip."""
+    return path.read_bytes()
+
+
+def read_sequence(folder: Folder, *, colour: bool = False,
+                  read: Read = read_bytes) -> dict[str, np.ndarray]:
+    """Clean and noisy patches, each uint8 (points, 16, 32, 32), and contrast, float (points,).
+
+    Missing noisy twins are made. contrast: standard deviation of each reference patch at its full
+    size, in grey levels; by it the official retrieval tasks are drawn. read: how a file is read.
+    """
+    paths = [folder / f"{t}.png" for t in PATCH_TYPES]
+    twins = [folder / f"{t}_noise.png" for t in PATCH_TYPES]
+    strips = [read_png(path, colour=colour, read=read) for path in paths]
+    side = strips[0].shape[1]
+    contrast = np.array([patch.std() for patch in strips[0].reshape(-1, side, side)])
+    clean = _together(paths, strips, len(contrast))
+    if any(twin.exists() for twin in twins):
+        noisy = [read_png(twin, colour=colour, read=read) for twin in twins]
+        noisy = _together(twins, noisy, len(contrast))
+    else:
+        noisy = np.stack([add_noise(clean[:, i], folder.name, t)
+                          for i, t in enumerate(PATCH_TYPES)], 1)
+    return {"clean": clean, "noisy": noisy, "contrast": contrast}
+
+
+def _together(paths: list[Folder], strips: list[np.ndarray], points: int) -> np.ndarray:
+    """The strips of all types, shrunk, as uint8 (points, 16, 32, 32)."""
+    patches = [shrink(strip).reshape(-1, SIZE, SIZE) for strip in strips]
+    for path, found in zip(paths, patches, strict=True):
+        if len(found) != points:
+            raise ValueError(f"{path}: {len(found)} patches, expected {points} as in ref.png")
+    return np.stack(patches, 1)
+
+
+def read_png(path: Folder, *, colour: bool = False, read: Read = read_bytes) -> np.ndarray:
+    """One strip as it is on disk: uint8 (points * w, w), w 65 or 32.
+
+    Raises FileNotFoundError or ValueError with the file, what was found and what was expected.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: not found; a sequence needs the 16 files "
+                                f"{', '.join(PATCH_TYPES)} (.png)")
+    data = read(path)
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            _check_png(path, image, colour)
+            return np.asarray(image.convert("L"))
+    except (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError) as error:
+        raise ValueError(f"{path}: not a whole PNG file ({error})") from error
+
+
+def _check_png(path: Folder, image: Image.Image, colour: bool) -> None:
+    """From the header alone, before a pixel is unpacked."""
+    if image.mode != "L" and not (colour and image.mode in COLOUR_MODES):
+        hint = "; colour is converted only with colour=True" if image.mode in COLOUR_MODES else ""
+        raise ValueError(f"{path}: a PNG of mode {image.mode!r}, expected 8-bit grey ('L'){hint}")
+    width, height = image.size
+    if width not in (SIZE, 65):
+        raise ValueError(f"{path}: {width} pixels wide, expected 65 or 32")
+    if height % width or height > width * MOST:
+        raise ValueError(f"{path}: {height} pixels high, expected a multiple of its width {width}, "
+                         f"at most {MOST} patches")
+
+
+def read_strip(path: Folder, *, colour: bool = False) -> np.ndarray:
+    """Patches of one PNG: uint8 (points, 32, 32); 65-pixel patches are averaged down to 32."""
+    return shrink(read_png(path, colour=colour)).reshape(-1, SIZE, SIZE)
+
+
+def shrink(strip: np.ndarray) -> np.ndarray:
+    """A strip of w-pixel patches as one of 32-pixel patches: each pixel the mean of its area.
+
+    The patch borders fall on whole pixels before and after, so no patch leaks into the next.
+    """
+    points = strip.shape[0] // strip.shape[1]
+    return cv2.resize(strip, (SIZE, SIZE * points), interpolation=cv2.INTER_AREA)
+
+
+def write_sequence(folder: Path, clean: np.ndarray, noisy: np.ndarray | None = None) -> None:
+    """Write patches, uint8 (points, 16, w, w), as the PNG files of one sequence."""
+    folder.mkdir(parents=True, exist_ok=True)
+    twins = [("", clean)] + ([] if noisy is None else [("_noise", noisy)])
+    for suffix, patches in twins:
+        for column, patch_type in enumerate(PATCH_TYPES):
+            strip = patches[:, column].reshape(-1, patches.shape[-1])
+            Image.fromarray(strip).save(folder / f"{patch_type}{suffix}.png", compress_level=1)
+
+
+# --- arrays --------------------------------------------------------------------------------------
+
+def root_of(source: Path) -> Folder:
+    """The folder that holds the sequences: `source` itself or, of a zip, the one inside it.
+
+    Raises ValueError for a file that is no zip of sequences, or not a harmless one.
+    """
+    if source.is_dir():
+        return source
+    try:
+        archive = zipfile.ZipFile(source)
+    except (zipfile.BadZipFile, OSError) as error:
+        raise ValueError(f"{source}: neither a folder nor a whole zip file ({error})") from error
+    return zip_root(archive, str(source))
+
+
+def zip_root(archive: zipfile.ZipFile, name: str) -> zipfile.Path:
+    """The folder inside an archive whose folders hold a ref.png; refuses what is not harmless.
+
+    Nothing is ever unpacked by its name, yet an archive with a path that leads outside, a link or
+    a file too large to be a strip was made to harm, or is not what it seems.
+    """
+    for info in archive.infolist():
+        parts = info.filename.replace("\\", "/").split("/")
+        if ".." in parts or parts[0] == "" or ":" in parts[0]:
+            raise ValueError(f"{name}: holds the path {info.filename!r}, which leads out of it")
+        if (info.external_attr >> 16) & 0o170000 == 0o120000:
+            raise ValueError(f"{name}: holds the link {info.filename!r}, expected files")
+        if info.filename.endswith(".png") and info.file_size > 65 * 65 * MOST:
+            raise ValueError(f"{name}: {info.filename!r} unpacks to {info.file_size:,} bytes, "
+                             f"expected at most {65 * 65 * MOST:,}")
+    found = [path.split("/") for path in archive.namelist() if path.endswith("/ref.png")]
+    if not found:
+        raise ValueError(f"{name}: no folder with a ref.png in it, expected one per sequence")
+    return zipfile.Path(archive, "".join(part + "/" for part in min(found, key=len)[:-2]))
+
+
+def stamp_of(folder: Folder) -> str:
+    """What tells that a sequence's files have changed: their names, sizes and times or checksums.
+    """
+    if isinstance(folder, Path):
+        files = [(path.name, path.stat().st_size, path.stat().st_mtime_ns)
+                 for path in sorted(folder.glob("*.png"))]
+    else:
+        files = [(info.filename, info.file_size, info.CRC)
+                 for info in sorted(folder.root.infolist(), key=lambda info: info.filename)
+                 if info.filename.startswith(f"{folder.at.rstrip('/')}/")]
+    return hashlib.sha256(repr(files).encode()).hexdigest()
+
+
+def missing(root: Folder, names: Iterable[str], arrays: Path) -> list[str]:
+    """Those of these sequences whose arrays are not there, or are of files that have changed."""
+    return [name for name in names if not (stamp := arrays / f"{name}.stamp").is_file()
+            or stamp.read_text() != stamp_of(root / name)]
+
+
+def convert(root: Folder, names: Iterable[str], arrays: Path, *, colour: bool = False,
+            read: Read = read_bytes, done: Callable[[str], object] = len) -> None:
+    """Write the arrays of those sequences that are missing, one after the other.
+
+    A process that is killed loses the sequence it was at; two at once share the work. done: called
+    with each name. Raises OSError in one sentence where the folder cannot be written to.
+    """
+    if not missing(root, names, arrays):
+        return
+    with writing(arrays):
+        arrays.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(arrays / "lock").acquire()
+    with lock:
+        for name in missing(root, names, arrays):
+            content = read_sequence(root / name, colour=colour, read=read)
+            with writing(arrays):
+                _write(arrays, name, content, stamp_of(root / name))
+            done(name)
+
+
+@contextmanager
+def writing(folder: Path) -> Iterator[None]:
+    """Around what writes to a folder: an OSError becomes one sentence that names it."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(f"{folder}: patches could not be written ({error.strerror or error}); what "
+                      "is there is whole, and the next call goes on") from error
+
+
+def _write(arrays: Path, name: str, content: dict[str, np.ndarray], stamp: str) -> None:
+    """The stamp comes last: where it is, the arrays are whole."""
+    (arrays / f"{name}.stamp").unlink(missing_ok=True)
+    for kind in ARRAYS:
+        part = arrays / f"{name}_{kind}.npy.part"
+        with part.open("wb") as file:
+            np.save(file, content[kind])
+        part.replace(arrays / f"{name}_{kind}.npy")
+    write_whole(arrays / f"{name}.stamp", stamp.encode())
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file that is there with all its content, or not at all."""
+    part = path.with_name(f"{path.name}.part")
+    part.write_bytes(content)
+    part.replace(path)
+
+
+def open_array(arrays: Path, name: str, kind: str) -> np.ndarray:
+    """An array, mapped from its file: nothing is read before it is used, no change is written."""
+    path = arrays / f"{name}_{kind}.npy"
+    try:
+        return np.asarray(np.load(path, mmap_mode="c", allow_pickle=False))
+    except (ValueError, EOFError) as error:
+        raise ValueError(f"{path}: not a whole array ({error}); delete its folder, and it is made "
+                         "anew") from error

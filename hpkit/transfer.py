@@ -1,0 +1,158 @@
+"""Files from a server: asked for again where the way to it fails, gone on with where it broke off.
+
+Every failure ends in one sentence, a ConnectionError, and what had come until then is kept.
+"""
+
+import time
+import zipfile
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import requests
+from remotezip import RemoteZip, RemoteZipError
+from tqdm.auto import tqdm
+from urllib3.exceptions import HTTPError
+
+from hpkit.layout import writing
+
+TRIES, PAUSE, TIMEOUT = 6, 1.0, 30.0  # of a request: pause before the second in seconds, doubled
+CHUNK = 1 << 16  # bytes written at a time: of a connection that breaks, less than this is lost
+AGAIN = (408, 429)  # HTTP: too slow, too many; any other 4xx will not change
+BROKEN = (requests.RequestException, HTTPError, RemoteZipError, zipfile.BadZipFile, zlib.error,
+          EOFError, ConnectionError)  # what a cut or garbled answer ends in
+
+
+@dataclass(frozen=True)
+class Published:
+    """What a server says of a file: bytes, whether it gives parts, a checksum if it has one."""
+
+    size: int
+    ranges: bool
+    sha256: str | None
+
+
+def probe(url: str) -> Published:
+    """Ask for the first byte. Raises ConnectionError."""
+    def ask() -> Published:
+        with requests.get(url, headers={"Range": "bytes=0-0"}, stream=True,
+                          timeout=TIMEOUT) as answer:
+            answer.raise_for_status()
+            ranges = answer.status_code == 206
+            size = (answer.headers["Content-Range"].split("/")[-1] if ranges
+                    else answer.headers.get("Content-Length", ""))
+            if not size.isdigit():
+                raise ConnectionError("the server does not say how large the file is")
+            tag = [a.headers.get("X-Linked-ETag", "") for a in (*answer.history, answer)]
+            sums = [t.strip('"') for t in tag if len(t.strip('"')) == 64]  # of Hugging Face
+            return Published(int(size), ranges, sums[0] if sums else None)
+
+    return patiently(ask, url)
+
+
+def patiently(action: Callable[[], object], what: str,
+              gained: Callable[[], int] = lambda: 0) -> object:
+    """The action's result; where a server or the way to it fails, try again, and wait longer.
+
+    gained: grows while something comes through: then it is no failure. Raises ConnectionError.
+    """
+    tries, before = 0, gained()
+    while True:
+        try:
+            return action()
+        except BROKEN as error:
+            tries = 1 if gained() > before else tries + 1
+            before = gained()
+            status = getattr(getattr(error, "response", None), "status_code", None)
+            final = status is not None and 400 <= status < 500 and status not in AGAIN
+            if final or tries == TRIES:
+                raise ConnectionError(f"{what}: {str(error) or type(error).__name__} (tried {tries}"
+                                      " times); what was fetched is kept, and the same call goes "
+                                      "on") from error
+            time.sleep(PAUSE * 2 ** (tries - 1))
+
+
+def fetch_file(url: str, part: Path, size: int) -> None:
+    """Bring `part` to `size` bytes; what is there already is not fetched again."""
+    def have() -> int:
+        return part.stat().st_size if part.exists() else 0
+
+    if have() > size:
+        part.unlink()  # of another file
+    with tqdm(total=size, unit="B", unit_scale=True, desc=part.name) as bar:
+        patiently(lambda: have() == size or _continue(url, part, size, bar), url, have)
+
+
+def _continue(url: str, part: Path, size: int, bar: tqdm) -> None:
+    """Append what is missing; from the start where the server cannot give the rest alone."""
+    have = part.stat().st_size if part.exists() else 0
+    with requests.get(url, headers={"Range": f"bytes={have}-"}, stream=True,
+                      timeout=TIMEOUT) as answer:
+        answer.raise_for_status()
+        goes_on = answer.headers.get("Content-Range", "").startswith(f"bytes {have}-")
+        bar.n = have if goes_on else 0
+        with part.open("ab" if goes_on else "wb") as file:
+            for chunk in answer.iter_content(CHUNK):
+                with writing(part.parent):
+                    file.write(chunk)
+                    file.flush()
+                bar.update(len(chunk))
+            if file.tell() != size:
+                raise ConnectionError(f"broke off at {file.tell():,} of {size:,} bytes")
+
+
+def get(url: str) -> bytes:
+    """A small file."""
+    def ask() -> bytes:
+        answer = requests.get(url, timeout=TIMEOUT)
+        answer.raise_for_status()
+        return answer.content
+
+    return patiently(ask, url)
+
+
+class LocalArchive:
+    """A zip on this disk. Raises ValueError where it is damaged."""
+
+    def __init__(self, path: Path) -> None:
+        self.name = str(path)
+        try:
+            self.zip = zipfile.ZipFile(path)
+        except zipfile.BadZipFile as error:
+            raise ValueError(f"{path}: not a whole zip ({error}); delete it") from error
+
+    def read(self, member: str) -> bytes:
+        """One file's bytes, compared with their checksum."""
+        try:
+            return self.zip.read(member)
+        except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+            raise ValueError(f"{self.name}: {member} is damaged ({error}); delete the archive and "
+                             "fetch it again") from error
+
+
+class RemoteArchive:
+    """A zip on a server, read by HTTP ranges: only the files asked for travel."""
+
+    def __init__(self, url: str) -> None:
+        self.name, self.session = url, requests.Session()
+        if not probe(url).ranges:
+            raise ConnectionError(f"{url}: this server cannot give parts of a file; fetch the "
+                                  "whole one: python -m hpkit.download hpatches --whole")
+        self.zip = patiently(self._open, url)
+
+    def _open(self) -> zipfile.ZipFile:
+        archive = RemoteZip(self.name, session=self.session, timeout=TIMEOUT)
+        archive.filename = self.name  # for messages
+        return archive
+
+    def read(self, member: str) -> bytes:
+        """One file's bytes, compared with their checksum."""
+        def attempt() -> bytes:
+            try:
+                return self.zip.read(member)
+            except BROKEN:
+                self.zip = self._open()  # the connection has lost its place
+                raise
+
+        return patiently(attempt, f"{self.name}: {member}")

@@ -1,0 +1,172 @@
+"""A replica of HPatches at its real size, fetched, converted, opened, sampled and evaluated.
+
+`python tests/benchmarks/replica.py [--points 862] [--json FILE]` builds 116 sequences of 65 × 65
+patches (1.6 million with the default) from the embedded photos in a temporary folder, as one zip,
+serves it on loopback, and measures seconds and peak memory of each step in a process of its own.
+Needs 12 GB of disk for a while. The small set that sampling is compared with has 6 sequences.
+"""
+
+import argparse
+import json
+import mmap
+import os
+import platform
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+import zipfile
+from pathlib import Path
+
+import cv2
+import numpy as np
+from tqdm import tqdm
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+NAMES = [f"i_{n:03d}" for n in range(57)] + [f"v_{n:03d}" for n in range(59)]
+TEST, SMALL = NAMES[::3] + NAMES[1:2], NAMES[3:9]
+
+
+def build(path: Path, points: int) -> None:
+    """The zip: photos' patches enlarged to 65 pixels, each sequence moved, mirrored and relit."""
+    from hpkit.patches import PATCH_TYPES, load
+
+    photos = load("photos").train["clean"]
+    random = np.random.RandomState(0)
+    lengths = random.randint(points // 3, 2 * points - points // 3, len(NAMES))
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, length in zip(tqdm(NAMES, desc="building", mininterval=10), lengths, strict=True):
+            rows = random.randint(0, len(photos), length)
+            gain, flip = random.uniform(0.6, 1), 1 - 2 * random.randint(0, 2)
+            for column, patch_type in enumerate(PATCH_TYPES):
+                patches = (photos[rows, column][:, :, ::flip] * gain).astype(np.uint8)
+                large = cv2.resize(patches.reshape(-1, 32), (65, 65 * length),
+                                   interpolation=cv2.INTER_LINEAR)
+                png = cv2.imencode(".png", large, [cv2.IMWRITE_PNG_COMPRESSION, 1])[1]
+                archive.writestr(f"hpatches-release/{name}/{patch_type}.png", png.tobytes())
+
+
+# --- steps, each in a process of its own ---------------------------------------------------------
+
+def fetch() -> dict:
+    """All sequences over HTTP, to arrays."""
+    from hpkit import download
+
+    download.fetch(NAMES)
+    return {}
+
+
+def open_and_split() -> dict:
+    from hpkit.patches import load
+
+    data = load("hpatches")
+    return {"points": [len(side) for side in (data.train, data.validation, data.test)]}
+
+
+def sample() -> dict:
+    """Triplets gathered a second, batch 50, from all training sequences and from six."""
+    import torch
+
+    from hpkit.patches import read_sequences, read_split, splits_folder
+    from hpkit.training import Triplets
+
+    names, rates = read_split(splits_folder("hpatches"), "a")["train"], {}
+    for size, chosen in (("small", SMALL), ("large", names), ("small again", SMALL)):
+        triplets = Triplets(read_sequences("hpatches", chosen), source="noisy", samples=50_000)
+        data = triplets.on(torch.device("cpu"))
+        for _ in range(2):  # the first time pages come from the disk
+            started = time.perf_counter()
+            for batch in triplets.draw(torch.Generator().manual_seed(0)).split(50):
+                triplets.outputs(lambda patches: patches, data, batch)
+            rates[size] = round(50_000 / (time.perf_counter() - started))
+    return {"triplets_per_second": rates}
+
+
+def train() -> dict:
+    """One short epoch of L2-Net on everything, to see the memory that it takes."""
+    from hpkit.models import L2Net
+    from hpkit.patches import load
+    from hpkit.training import Triplets, fit
+
+    data = load("hpatches")
+    list(fit(L2Net(seed=0), Triplets(data.train, "noisy", 500),
+             Triplets(data.validation, "noisy", 100), epochs=1, device="cpu"))
+    return {}
+
+
+def evaluate() -> dict:
+    """Full size: 59,494 points in 40 sequences, 3 million pairs, 10,000 queries, 20,000 others."""
+    from hpkit.evaluation import evaluate as score
+    from hpkit.tasks import OFFICIAL, generate_tasks
+
+    random = np.random.default_rng(0)
+    lengths = np.full(40, 1487) + (np.arange(40) < 14)
+    started = time.perf_counter()
+    tasks = generate_tasks(NAMES[:40], lengths, np.full(lengths.sum(), 50.0), **OFFICIAL)
+    drawn = time.perf_counter() - started
+    points = random.normal(size=(lengths.sum(), 1, 128)).astype(np.float32)
+    descriptors = np.empty((lengths.sum(), 16, 128), np.float32)
+    for column in range(16):
+        noise = random.standard_normal(size=(lengths.sum(), 128), dtype=np.float32)
+        descriptors[:, column] = points[:, 0] + noise
+    before, started = peak(), time.perf_counter()
+    scores = score(descriptors, tasks, device="cpu")
+    return {"drawing_seconds": round(drawn, 1), "scoring_seconds":
+            round(time.perf_counter() - started, 1), "descriptors_GB": descriptors.nbytes / 1e9,
+            "above_descriptors_GB": round(peak() - before, 2), "matching": scores.matching}
+
+
+STEPS = {step.__name__: step for step in (fetch, open_and_split, sample, train, evaluate)}
+
+
+def peak() -> float:
+    """Peak resident memory of this process, GB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+
+
+def measured(name: str) -> dict:
+    """A step in a process of its own: seconds (without the start of Python) and peak memory."""
+    done = subprocess.run([sys.executable, __file__, "--step", name], stdout=subprocess.PIPE,
+                          check=True, text=True)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--points", type=int, default=862, help="per sequence, on average")
+    parser.add_argument("--json", type=Path, help="write the figures there too")
+    parser.add_argument("--step", choices=STEPS, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.step:
+        started = time.perf_counter()
+        found = STEPS[options.step]()
+        print(json.dumps({"step": options.step, "seconds": round(time.perf_counter() - started, 2),
+                          "peak_GB": round(peak(), 2), **found}))
+        return
+    from web import serve
+
+    with tempfile.TemporaryDirectory(prefix="hpkit-replica-") as folder:
+        path, data = Path(folder) / "hpatches-release.zip", Path(folder) / "data" / "hpatches"
+        build(path, options.points)
+        data.mkdir(parents=True)
+        split = {"test": TEST, "train": [name for name in NAMES if name not in TEST]}
+        (data / "splits.json").write_text(json.dumps({"a": split}))
+        with (path.open("rb") as file,
+              mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as zipped,
+              serve({"/x.zip": zipped}) as site):
+            os.environ |= {"HPKIT_DATA": str(data.parent), "HPKIT_HPATCHES_URL": f"{site.url}/x.zip"}
+            rows = [{"machine": platform.processor() or platform.machine(),
+                     "cores": os.cpu_count(), "archive_GB": round(len(zipped) / 1e9, 2)}]
+            for name in STEPS:
+                rows.append(measured(name))
+                print(rows[-1], flush=True)
+        rows[0]["arrays_GB"] = round(sum(f.stat().st_size for f in data.rglob("*")) / 1e9, 2)
+    print(rows[0])
+    if options.json:
+        options.json.write_text(json.dumps(rows, indent=1))
+
+
+if __name__ == "__main__":
+    main()
