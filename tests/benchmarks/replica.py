@@ -156,7 +156,8 @@ def main() -> None:
         with (path.open("rb") as file,
               mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as zipped,
               serve({"/x.zip": zipped}) as site):
-            os.environ |= {"HPKIT_DATA": str(data.parent), "HPKIT_HPATCHES_URL": f"{site.url}/x.zip"}
+            os.environ["HPKIT_DATA"] = str(data.parent)
+            os.environ["HPKIT_HPATCHES_URL"] = f"{site.url}/x.zip"
             rows = [{"machine": platform.processor() or platform.machine(),
                      "cores": os.cpu_count(), "archive_GB": round(len(zipped) / 1e9, 2)}]
             for name in STEPS:
