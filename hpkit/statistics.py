@@ -17,6 +17,7 @@ from hpkit.configs import Config, DescriptorConfig, varied
 CHANCE = ("seed", "draw", "validation_draw", "device", "precision", "threads", "revision")
 HOLDS, FAILS, OPEN = "holds", "does not hold", "undecided"
 SCALES = (1, 4, 16)  # times the budget of the recorded baseline
+ERRORS = ("test_mae", "loss", "val_loss")  # better when lower; the other scores are mAP
 
 
 @dataclass(frozen=True)
@@ -34,8 +35,11 @@ class Contrast:
     b: dict = field(default_factory=dict)
     score: str = "matching"
     score_b: str | None = None
-    lower_is_better: bool = False
     smallest: float = 0.0
+
+    @property
+    def lower_is_better(self) -> bool:
+        return self.score in ERRORS
 
 
 @dataclass(frozen=True)

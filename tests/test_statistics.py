@@ -86,9 +86,15 @@ def test_a_claim_holds_if_all_contrasts_do_and_fails_if_one_does(verdicts, expec
 def test_arms_are_paired_by_seed_and_lower_may_be_better():
     rows = pd.concat([table({0: 5.0, 1: 6.0, 2: 9.0}),
                       table({1: 5.5, 2: 8.0, 3: 1.0}, optimizer="adam")])
-    contrast = Contrast("adam beats sgd", DENOISER, a={"optimizer": "adam"}, score="test_mae",
-                        lower_is_better=True)
+    contrast = Contrast("adam beats sgd", DENOISER, a={"optimizer": "adam"}, score="test_mae")
     assert list(differences(rows, contrast)) == [0.5, 1.0]
+
+
+@pytest.mark.parametrize(("score", "expected"), [
+    ("test_mae", True), ("loss", True), ("val_loss", True),
+    ("verification", False), ("matching", False), ("retrieval", False)])
+def test_errors_and_losses_are_better_when_lower(score, expected):
+    assert Contrast("one", DENOISER, score=score).lower_is_better == expected
 
 
 def test_an_arm_is_its_configuration_whatever_the_machine():
