@@ -41,6 +41,12 @@ class Contrast:
     def lower_is_better(self) -> bool:
         return self.score in ERRORS
 
+    @property
+    def unit(self) -> str:
+        if not self.lower_is_better:
+            return "mAP"
+        return "triplet loss" if isinstance(self.base, DescriptorConfig) else "grey levels"
+
 
 @dataclass(frozen=True)
 class Claim:
@@ -130,14 +136,14 @@ def decide(values: Sequence[float], smallest: float, contrasts: int = 1) -> str:
 
 
 def judge(table: pd.DataFrame, claim: Claim, times: int = 1) -> pd.DataFrame:
-    """A row per contrast: its mean, interval (95 %: low, high), smallest, seeds and verdict."""
+    """A row per contrast: mean, interval (95 %: low, high), smallest, unit, seeds, verdict."""
     rows = []
     for contrast in claim.contrasts:
         values = differences(table, contrast, times)
         mean, low, high = interval(values)
         rows.append({"claim": claim.name, "contrast": contrast.name, "score": contrast.score,
                      "mean": mean, "low": low, "high": high, "smallest": contrast.smallest,
-                     "seeds": len(values),
+                     "unit": contrast.unit, "seeds": len(values),
                      "verdict": decide(values, contrast.smallest, len(claim.contrasts))})
     return pd.DataFrame(rows)
 
@@ -176,5 +182,6 @@ def conclude(table: pd.DataFrame, claim: Claim) -> dict:
     return {"claim": claim.name, "statement": claim.statement,
             "verdict": f"{OPEN} beyond this scale" if turned else found,
             "contrast": weakest.contrast, "mean": weakest["mean"], "low": weakest.low,
-            "high": weakest.high, "seeds": weakest.seeds, "turned": "; ".join(turned),
-            "largest": largest, "coursework": claim.coursework, "notebook": claim.notebook}
+            "high": weakest.high, "unit": weakest.unit, "seeds": weakest.seeds,
+            "turned": "; ".join(turned), "largest": largest, "coursework": claim.coursework,
+            "notebook": claim.notebook}

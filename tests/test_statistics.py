@@ -97,6 +97,13 @@ def test_errors_and_losses_are_better_when_lower(score, expected):
     assert Contrast("one", DENOISER, score=score).lower_is_better == expected
 
 
+@pytest.mark.parametrize(("base", "score", "unit"), [
+    (DENOISER, "test_mae", "grey levels"), (DENOISER, "val_loss", "grey levels"),
+    (DESCRIPTOR, "val_loss", "triplet loss"), (DESCRIPTOR, "matching", "mAP")])
+def test_a_contrast_has_a_unit(base, score, unit):
+    assert Contrast("one", base, score=score).unit == unit
+
+
 def test_an_arm_is_its_configuration_whatever_the_machine():
     rows = pd.concat([table({0: 5.0}), table({1: 6.0}, device="cpu", precision="float32"),
                       table({0: 7.0}, depth=6), table({2: 8.0}, draw=0), table({0: 4.0})])
