@@ -14,7 +14,7 @@ from scipy.stats import t
 from hpkit.configs import Config, DescriptorConfig, varied
 
 # What may differ between two rows of one arm: chance, the machine, and what follows from them.
-CHANCE = ("seed", "draw", "validation_draw", "device", "precision", "threads", "revision")
+CHANCE = ("seed", "draw", "validation_draw", "device", "precision", "threads")
 HOLDS, FAILS, OPEN = "holds", "does not hold", "undecided"
 SCALES = (1, 4, 16)  # times the budget of the recorded baseline
 ERRORS = ("test_mae", "loss", "val_loss")  # better when lower; the other scores are mAP
@@ -62,6 +62,7 @@ class Claim:
 def arm(table: pd.DataFrame, base: Config, **changes: object) -> pd.DataFrame:
     """The recorded runs of one arm, a row per seed: `base` with these changes, whatever chance.
 
+    Only those of the base's revision, usually the current one: runs of older code are another arm.
     Empty where there are none. Raises ValueError for a field that does not exist.
     """
     best = changes.get("lr") == "best"

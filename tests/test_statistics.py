@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.stats import ttest_rel
 
 from hpkit.claims import CLAIMS, DENOISER, DESCRIPTOR, FINAL, SINGLE
-from hpkit.configs import DenoiserConfig, varied
+from hpkit.configs import REVISION, DenoiserConfig, varied
 from hpkit.statistics import (
     Claim,
     Contrast,
@@ -112,6 +112,15 @@ def test_an_arm_is_its_configuration_whatever_the_machine():
     assert arm(rows, DENOISER, depth=8).empty
     with pytest.raises(ValueError, match="no field 'width'"):
         arm(rows, DENOISER, width=3)
+
+
+def test_an_arm_has_no_run_of_other_code():
+    rows = pd.concat([table({0: 9.0, 1: 9.0}, revision=REVISION + 1), table({1: 6.0}),
+                      table({2: 9.0}, revision=REVISION + 1), table({0: 5.0})])
+    assert list(arm(rows, DENOISER).test_mae) == [5.0, 6.0]
+    rows = pd.concat([rows, table({0: 1.0}, revision=REVISION + 1, lr=1e-3)])
+    assert set(arm(rows, DENOISER, lr="best").lr) == {1e-5}  # 1e-3 has the least error
+    assert arm(rows, varied(DENOISER, revision=REVISION + 2)).empty
 
 
 def test_the_best_rate_is_chosen_on_validation_data():
