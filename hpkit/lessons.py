@@ -57,13 +57,16 @@ def predict(claim: str, statement: str, confidence: float = ...) -> None:
 def show_claim(table: pd.DataFrame, name: str) -> None:
     """A claim's contrasts as a figure, and its verdict in a sentence; table: recorded runs."""
     judged, line = judge(table, CLAIMS[name]), conclude(table, CLAIMS[name])
-    unit = "grey levels" if CLAIMS[name].contrasts[0].lower_is_better else "mAP"
+    mixed = judged.unit.nunique() > 1  # then each line names its own
+    unit = "much" if mixed else f"many {judged.unit[0]}"
+    if mixed:
+        judged.contrast += "\n(" + judged.unit + ")"
     _, ax = plt.subplots(figsize=(8, 0.42 * len(judged) + 1.2))
-    plots.contrasts(ax, judged, xlabel=f"better by so many {unit} (tick: the least that matters)",
+    plots.contrasts(ax, judged, xlabel=f"better by so {unit} (tick: the least that matters)",
                     title=f"{name} {line['verdict']}")
     plt.show()
     print(f"{name} {line['verdict']}. Deciding: {line['contrast']}, {line['mean']:+.3f} "
-          f"[{line['low']:+.3f}, {line['high']:+.3f}], {line['seeds']} seeds.")
+          f"[{line['low']:+.3f}, {line['high']:+.3f}] {line['unit']}, {line['seeds']} seeds.")
     print(f"The largest budget tried: {line['largest']} times this one; contrasts that turn there: "
           f"{line['turned'] or 'none'}.")
 

@@ -8,7 +8,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 
-from hpkit.statistics import interval
+from hpkit.statistics import ERRORS, interval
 
 # One colour per idea in the whole book, from a palette that is safe for the colour-blind.
 _palette = dict(zip(("blue", "orange", "green", "red", "purple", "brown", "pink", "grey", "yellow",
@@ -118,6 +118,31 @@ def compare_arms(ax: Axes, arms: dict[str, pd.Series], *, ylabel: str,
     ax.set_xticks(range(len(arms)), arms)
     ax.set(ylabel=ylabel, title=title)
     ax.legend(frameon=False)
+    return ax
+
+
+def learning_rates(ax: Axes, runs: pd.DataFrame, *, score: str, ylabel: str,
+                   title: str = "") -> Axes:
+    """A line per optimizer through its mean at each rate, a dot per seed, its default ringed.
+
+    runs: columns optimizer, times (the rate as a multiple of the default), status and the score. A
+    run that diverged has no score and no part in the mean: a cross at the edge for bad scores.
+    """
+    several = runs.groupby("optimizer", sort=False)
+    for number, (name, rows) in enumerate(several):
+        colour, aside = f"C{number}", 1.06 ** (number - len(several) / 2 + 0.5)  # side by side
+        mean = rows.groupby("times")[score].mean()
+        ax.plot(aside * mean.index, mean, color=colour, label=name)
+        ax.plot(aside * rows.times, rows[score], "o", ms=4, color=colour)
+        ax.plot(aside, mean.get(1.0), "o", ms=13, mfc="none", color=colour)
+        for times in rows.times[rows.status == "diverged"]:
+            ax.plot(aside * times, float(score in ERRORS), "X", ms=10, color=colour,
+                    transform=ax.get_xaxis_transform(), clip_on=False, zorder=3)
+    if (runs.status == "diverged").any():
+        ax.plot([], [], "X", ms=10, color="0.4", label="diverged")
+    ax.set(xscale="log", xlabel="learning rate (× the default, ringed)", ylabel=ylabel, title=title)
+    ax.xaxis.set_major_formatter("{x:g}")
+    ax.legend(frameon=False, ncols=2, fontsize="small")
     return ax
 
 

@@ -14,9 +14,10 @@ from scipy.stats import t
 from hpkit.configs import Config, DescriptorConfig, varied
 
 # What may differ between two rows of one arm: chance, the machine, and what follows from them.
-CHANCE = ("seed", "draw", "validation_draw", "device", "precision", "threads", "revision")
+CHANCE = ("seed", "draw", "validation_draw", "device", "precision", "threads")
 HOLDS, FAILS, OPEN = "holds", "does not hold", "undecided"
 SCALES = (1, 4, 16)  # times the budget of the recorded baseline
+ERRORS = ("test_mae", "loss", "val_loss")  # better when lower; the other scores are mAP
 
 
 @dataclass(frozen=True)
@@ -34,8 +35,17 @@ class Contrast:
     b: dict = field(default_factory=dict)
     score: str = "matching"
     score_b: str | None = None
-    lower_is_better: bool = False
     smallest: float = 0.0
+
+    @property
+    def lower_is_better(self) -> bool:
+        return self.score in ERRORS
+
+    @property
+    def unit(self) -> str:
+        if not self.lower_is_better:
+            return "mAP"
+        return "triplet loss" if isinstance(self.base, DescriptorConfig) else "grey levels"
 
 
 @dataclass(frozen=True)
@@ -52,6 +62,7 @@ class Claim:
 def arm(table: pd.DataFrame, base: Config, **changes: object) -> pd.DataFrame:
     """The recorded runs of one arm, a row per seed: `base` with these changes, whatever chance.
 
+    Only those of the base's revision, usually the current one: runs of older code are another arm.
     Empty where there are none. Raises ValueError for a field that does not exist.
     """
     best = changes.get("lr") == "best"
@@ -126,14 +137,14 @@ def decide(values: Sequence[float], smallest: float, contrasts: int = 1) -> str:
 
 
 def judge(table: pd.DataFrame, claim: Claim, times: int = 1) -> pd.DataFrame:
-    """A row per contrast: its mean, interval (95 %: low, high), smallest, seeds and verdict."""
+    """A row per contrast: mean, interval (95 %: low, high), smallest, unit, seeds, verdict."""
     rows = []
     for contrast in claim.contrasts:
         values = differences(table, contrast, times)
         mean, low, high = interval(values)
         rows.append({"claim": claim.name, "contrast": contrast.name, "score": contrast.score,
                      "mean": mean, "low": low, "high": high, "smallest": contrast.smallest,
-                     "seeds": len(values),
+                     "unit": contrast.unit, "seeds": len(values),
                      "verdict": decide(values, contrast.smallest, len(claim.contrasts))})
     return pd.DataFrame(rows)
 
@@ -172,5 +183,6 @@ def conclude(table: pd.DataFrame, claim: Claim) -> dict:
     return {"claim": claim.name, "statement": claim.statement,
             "verdict": f"{OPEN} beyond this scale" if turned else found,
             "contrast": weakest.contrast, "mean": weakest["mean"], "low": weakest.low,
-            "high": weakest.high, "seeds": weakest.seeds, "turned": "; ".join(turned),
-            "largest": largest, "coursework": claim.coursework, "notebook": claim.notebook}
+            "high": weakest.high, "unit": weakest.unit, "seeds": weakest.seeds,
+            "turned": "; ".join(turned), "largest": largest, "coursework": claim.coursework,
+            "notebook": claim.notebook}

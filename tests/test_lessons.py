@@ -5,6 +5,7 @@ import json
 import cv2
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -140,4 +141,15 @@ def test_a_claim_is_shown_with_its_verdict(capsys, monkeypatch):
     assert title and title in words and " seeds.\n" in words
     labels = [label.get_text() for label in plt.gca().get_yticklabels()]
     assert labels == ["verification above retrieval", "retrieval above matching"]
+    assert "so many mAP" in plt.gca().get_xlabel() and " mAP, " in words
+    plt.close()
+
+
+def test_a_claim_in_several_units_names_each_on_its_line(monkeypatch):
+    monkeypatch.setattr("matplotlib.pyplot.show", lambda: None)
+    lessons.show_claim(pd.concat(map(lessons.recorded, ("denoisers", "descriptors"))), "C1")
+    labels = [label.get_text() for label in plt.gca().get_yticklabels()]
+    assert [label.partition("\n")[2] for label in labels] == [
+        "(grey levels)", "(grey levels)", "(triplet loss)"]
+    assert "grey levels" not in plt.gca().get_xlabel()
     plt.close()

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.stats import ttest_rel
 
 from hpkit.claims import CLAIMS, DENOISER, DESCRIPTOR, FINAL, SINGLE
-from hpkit.configs import DenoiserConfig, varied
+from hpkit.configs import REVISION, DenoiserConfig, varied
 from hpkit.statistics import (
     Claim,
     Contrast,
@@ -86,9 +86,22 @@ def test_a_claim_holds_if_all_contrasts_do_and_fails_if_one_does(verdicts, expec
 def test_arms_are_paired_by_seed_and_lower_may_be_better():
     rows = pd.concat([table({0: 5.0, 1: 6.0, 2: 9.0}),
                       table({1: 5.5, 2: 8.0, 3: 1.0}, optimizer="adam")])
-    contrast = Contrast("adam beats sgd", DENOISER, a={"optimizer": "adam"}, score="test_mae",
-                        lower_is_better=True)
+    contrast = Contrast("adam beats sgd", DENOISER, a={"optimizer": "adam"}, score="test_mae")
     assert list(differences(rows, contrast)) == [0.5, 1.0]
+
+
+@pytest.mark.parametrize(("score", "expected"), [
+    ("test_mae", True), ("loss", True), ("val_loss", True),
+    ("verification", False), ("matching", False), ("retrieval", False)])
+def test_errors_and_losses_are_better_when_lower(score, expected):
+    assert Contrast("one", DENOISER, score=score).lower_is_better == expected
+
+
+@pytest.mark.parametrize(("base", "score", "unit"), [
+    (DENOISER, "test_mae", "grey levels"), (DENOISER, "val_loss", "grey levels"),
+    (DESCRIPTOR, "val_loss", "triplet loss"), (DESCRIPTOR, "matching", "mAP")])
+def test_a_contrast_has_a_unit(base, score, unit):
+    assert Contrast("one", base, score=score).unit == unit
 
 
 def test_an_arm_is_its_configuration_whatever_the_machine():
@@ -99,6 +112,15 @@ def test_an_arm_is_its_configuration_whatever_the_machine():
     assert arm(rows, DENOISER, depth=8).empty
     with pytest.raises(ValueError, match="no field 'width'"):
         arm(rows, DENOISER, width=3)
+
+
+def test_an_arm_has_no_run_of_other_code():
+    rows = pd.concat([table({0: 9.0, 1: 9.0}, revision=REVISION + 1), table({1: 6.0}),
+                      table({2: 9.0}, revision=REVISION + 1), table({0: 5.0})])
+    assert list(arm(rows, DENOISER).test_mae) == [5.0, 6.0]
+    rows = pd.concat([rows, table({0: 1.0}, revision=REVISION + 1, lr=1e-3)])
+    assert set(arm(rows, DENOISER, lr="best").lr) == {1e-5}  # 1e-3 has the least error
+    assert arm(rows, varied(DENOISER, revision=REVISION + 2)).empty
 
 
 def test_the_best_rate_is_chosen_on_validation_data():

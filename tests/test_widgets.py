@@ -103,6 +103,26 @@ def test_arms_are_a_dot_per_seed_an_interval_and_the_coursework():
     assert sum(len(y) for y in drawn.values()) >= 5
 
 
+@pytest.mark.parametrize(("score", "bad_edge"), [("test_mae", 1), ("matching", 0)])
+def test_rates_at_which_a_run_diverged_show_it_at_the_bad_edge(score, bad_edge):
+    runs = pd.DataFrame({"optimizer": ["sgd"] * 4 + ["adam"], "times": [1.0, 1.0, 10.0, 10.0, 1.0],
+                         "status": ["finished"] * 3 + ["diverged", "finished"],
+                         score: [0.2, 0.4, 0.5, np.nan, 0.6]})
+    ax = plots.learning_rates(Figure().subplots(), runs, score=score, ylabel="")
+    lines = ax.get_lines()
+    means = {line.get_label(): list(line.get_ydata()) for line in lines}
+    assert means["sgd"] == pytest.approx([0.3, 0.5]) and means["adam"] == [0.6]
+    cross, = (line for line in lines if line.get_marker() == "X" and len(line.get_xdata()))
+    assert cross.get_xdata() == pytest.approx([10.0], rel=0.1)
+    assert cross.get_color() == lines[0].get_color()
+    assert cross.get_transform() == ax.get_xaxis_transform()
+    assert list(cross.get_ydata()) == [bad_edge]
+    shown = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert shown == ["sgd", "adam", "diverged"]
+    ax = plots.learning_rates(Figure().subplots(), runs.dropna(), score=score, ylabel="")
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["sgd", "adam"]
+
+
 def test_contrasts_are_filled_where_they_are_decided():
     judged = pd.DataFrame({"contrast": ["x", "y"], "mean": [0.3, 0.1], "low": [0.2, -1.0],
                            "high": [0.4, 1.0], "smallest": 0.1,
