@@ -5,12 +5,13 @@ import zipfile
 import numpy as np
 import pytest
 import torch
+from tiny import patch_set
 from torch import nn
 
 from hpkit import evaluation
-from hpkit.descriptors import denoise, describe, read_descriptors
+from hpkit.descriptors import denoise, describe, read_descriptors, write_descriptors
 from hpkit.models import L2Net, UNet
-from hpkit.patches import PATCH_TYPES
+from hpkit.patches import PATCH_TYPES, PatchSet
 
 CPU = {"device": "cpu", "precision": "float32"}
 
@@ -174,6 +175,17 @@ def test_archive_is_read_in_the_order_of_names(arrays, tmp_path):
     assert found.dtype == np.float32
     assert np.array_equal(found[:2, 7], arrays["v_b/h2"])
     assert np.array_equal(found[2:, 0], arrays["i_a/ref"])
+
+
+def test_what_is_exported_is_read_back(tmp_path):
+    patches = patch_set(points=6)
+    patches = PatchSet({"clean": [patches["clean"][:2], patches["clean"][2:]]}, ("i_x", "v_y"))
+    descriptors = np.random.default_rng(0).normal(size=(6, 16, 5)).astype(np.float32)
+    write_descriptors(tmp_path, descriptors, patches)
+    read, lengths = read_descriptors(tmp_path, ["i_x", "v_y"])
+    assert np.array_equal(read, descriptors) and lengths == [2, 4]
+    with pytest.raises(ValueError, match="descriptors of 5 points, expected 6"):
+        write_descriptors(tmp_path, descriptors[:5], patches)
 
 
 @pytest.mark.parametrize("delimiter", [",", ";"])

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import Image
 
+from hpkit import patches as patches_module
 from hpkit.noise import NOISE_FRACTION, add_noise, level_of
 from hpkit.patches import (
     LEVELS,
@@ -87,6 +88,26 @@ def test_select_keeps_rows_with_their_sequence(folder):
     some = every.select(["v_one", "i_one"])
     assert some.names == ("v_one", "i_one") and some.sequence.tolist() == [0] * 4 + [1] * 2
     assert np.array_equal(some["clean"][:4], patches(4, 2))
+
+
+def test_choosing_reads_nothing(folder):
+    every = read_sequences(folder, ["i_one", "i_two", "v_one"])
+    some = every.select(["i_two"]).head(1)
+    assert np.shares_memory(some["clean"], every.parts["clean"][1]) and not every._joined
+    assert not np.shares_memory(every["clean"], every.parts["clean"][1])
+    assert every["clean"] is every["clean"]
+
+
+def test_what_is_changed_in_memory_stays_there(folder):
+    read_sequences(folder, ["i_one"])["clean"][:] = 7
+    assert not (read_sequences(folder, ["i_one"])["clean"] == 7).all()
+
+
+def test_a_damaged_array_is_named(folder):
+    arrays = patches_module._arrays(folder, ("i_one",), False)
+    cut(arrays / "i_one_clean.npy", 0.7)
+    with pytest.raises(ValueError, match=r"i_one_clean.npy: not a whole array .*made anew"):
+        load(folder)
 
 
 def test_with_source_leaves_the_set_as_it_was(folder):

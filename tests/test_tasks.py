@@ -2,13 +2,25 @@
 
 import json
 import shutil
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from hpkit import tasks as tasks_module
 from hpkit.patches import PatchSet
-from hpkit.tasks import FILES, Tasks, generate_tasks, read_tasks, tasks_for, write_tasks
+from hpkit.tasks import (
+    FILES,
+    Tasks,
+    blob_id,
+    generate_tasks,
+    official_ids,
+    read_tasks,
+    tasks_for,
+    unofficial,
+    write_tasks,
+)
 
 GOLDEN = Path(__file__).parent / "golden"
 SIZES = {"small": (5000, 60, 300), "ties": (5000, 60, 300), "ranks": (2000, 40, 6500)}
@@ -89,6 +101,32 @@ def test_contrast_must_exceed_ten_grey_levels():
     tasks = generate_tasks(["a"], [100], contrast, pairs=10, queries=20, distractors=20)
     assert tasks.queries.min() >= 50
     assert tasks.distractors.min() >= 50
+
+
+def test_drawing_pairs_keeps_only_the_pairs():
+    """Whole permutations that are kept alive would take 100 times as much: gigabytes officially."""
+    tracemalloc.start()
+    tasks_module._draw_pairs.__wrapped__((2000, 2000), 5000)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 3_000_000
+
+
+def test_ids_are_those_of_git(tmp_path):
+    assert blob_id(b"") == "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391"
+    assert blob_id(b"hello\n") == "ce013625030ba8dba906f756967f9e9ca394464a"
+    assert len(official_ids()) == 31
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_official_files_are_recognised(name, monkeypatch):
+    published = {f.name: blob_id(f.read_bytes()) for f in (GOLDEN / name).glob("*_split-*.csv")}
+    monkeypatch.setattr(tasks_module, "official_ids", lambda: published)
+    names, lengths, contrast = golden_inputs(name)
+    assert unofficial(generate_tasks(names, lengths, contrast, *SIZES[name]), name) == []
+    other = generate_tasks(names, lengths, contrast, SIZES[name][0] - 1, *SIZES[name][1:])
+    assert unofficial(other, name) == [f"verif_{kind}_split-{name}.csv"
+                                       for kind in ("neg_inter", "neg_intra", "pos")]
 
 
 def test_small_numbers_by_default():

@@ -50,7 +50,8 @@ def compare(device: str, samples: int) -> bool:
     for name, value in here.items():
         off = abs(there[name] - value) / (value if name == "MAE" else 1)
         agree &= off <= TOLERANCE
-        print(f"{name:18}{value:12.5f}{there[name]:12.5f}   {'' if off <= TOLERANCE else 'DIFFERS'}")
+        verdict = "" if off <= TOLERANCE else "DIFFERS"
+        print(f"{name:18}{value:12.5f}{there[name]:12.5f}   {verdict}")
     return agree
 
 

@@ -1,0 +1,42 @@
+"""Every notebook runs on HPatches: here on a small replica of it, fetched from loopback."""
+
+import json
+
+import pytest
+from web import archive, serve
+
+from hpkit.book import NOTEBOOKS, defaults, papermill
+from hpkit.photos import photo_table, photos_folder
+
+VALUES = {"data": "hpatches", "epochs": 1, "samples": 60, "points": 10, "test_points": 10,
+          "denoiser_epochs": 1, "denoiser_samples": 60, "seeds": [0], "pairs": 200, "queries": 10,
+          "distractors": 40, "descriptor_optimizers": ["sgd", "adam"]}
+CHAPTERS = [path for path in sorted(NOTEBOOKS.glob("*.ipynb")) if path.stem != "01_patches"]
+
+
+@pytest.fixture(scope="module")
+def replica(tmp_path_factory):
+    """Sequences of the photos in the release's layout, behind a server; names as officially."""
+    names = [kind + name for name in photo_table().name for kind in ("i_", "v_")][:16]
+    sequences = {name: {path.name: path.read_bytes() for path in
+                        (photos_folder() / name).glob("*.png") if "_noise" not in path.name}
+                 for name in names}
+    data = tmp_path_factory.mktemp("data")
+    (data / "hpatches").mkdir()
+    splits = {"a": {"name": "a", "train": names[4:], "test": names[:4]}}
+    (data / "hpatches" / "splits.json").write_text(json.dumps(splits))
+    with serve({"/release.zip": archive(sequences)}) as site, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HPKIT_DATA", str(data))
+        patch.setenv("HPKIT_HPATCHES_URL", f"{site.url}/release.zip")
+        patch.setenv("HPKIT_RUNS", str(data / "runs"))
+        yield data
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
+def test_a_chapter_on_hpatches(replica, path, tmp_path):
+    values = {name: value for name, value in VALUES.items() if name in defaults(path)}
+    said = papermill(path, tmp_path / path.name, values, 280)
+    assert said == "", said[-2000:]
+
