@@ -13,7 +13,7 @@ ROOT   := $(if $(filter 0,$(shell id -u)),--allow-root)
 FRESH  := export HPKIT_RUNS=$$(mktemp -d); trap 'rm -rf "$$HPKIT_RUNS"' EXIT;
 
 .DEFAULT_GOAL := help
-.PHONY: help install run lab check test notebooks reference lock clean clean-cache
+.PHONY: help install run lab check test notebooks reference gpu-check replica lock clean clean-cache
 
 help:  ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,6 +41,12 @@ notebooks: $(STAMP)  ## execute the committed notebooks again and store their ou
 reference: $(STAMP)  ## go on with the recorded runs in notebooks/results (hours; stop any time)
 	$(BIN)/python tests/tools/reference.py
 
+gpu-check: $(STAMP)  ## compare what the GPU computes with the CPU; print its throughput
+	$(BIN)/python tests/benchmarks/gpu_check.py
+
+replica: $(STAMP)  ## fetch, convert and score a replica of HPatches at its real size (12 GB of disk)
+	$(BIN)/python tests/benchmarks/replica.py
+
 # torch stays at one version: recorded results and digests were made with it. Its CUDA packages
 # are left out, so that the CPU build can be had; the CUDA build asks for them by itself.
 lock: $(BIN)/python  ## look up the newest versions and write requirements.lock
@@ -59,7 +65,8 @@ clean-cache: $(STAMP)  ## delete the data and runs that hpkit keeps (HPKIT_CACHE
 	$(BIN)/python -c "import shutil; from hpkit.patches import cache_folder; \
 	    from hpkit.store import store_folder; \
 	    [print('deleting', path) or shutil.rmtree(path) for path in \
-	        [*cache_folder().glob('photos-v*'), store_folder()] if path.exists()]"
+	        [*cache_folder().glob('photos-v*'), cache_folder() / 'converted', store_folder()] \
+	    if path.exists()]"
 
 # A half-made environment is removed: the next try starts afresh.
 $(BIN)/python:

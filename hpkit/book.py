@@ -93,12 +93,20 @@ def read_values(pairs: list[list[str]], file: str | None) -> dict[str, object]:
     return in_file | given
 
 
-def assign(notebooks: list[Path], values: dict[str, object]) -> list[dict[str, object]]:
-    """For each notebook those of the values that it has; ValueError for a name that none has."""
+def assign(
+    notebooks: list[Path], values: dict[str, object], file: dict[str, object] | None = None
+) -> list[dict[str, object]]:
+    """For each notebook those of the values that it has; ValueError for a name that none has.
+
+    file: the values that are from a file, which is for the whole book: there any of it may have
+    the name.
+    """
     known = [defaults(notebook) for notebook in notebooks]
     valid = sorted({name for names in known for name in names})
+    others = find_notebooks([]) if set(file or ()) - set(valid) else []
+    elsewhere = {name for other in others for name in defaults(other)} & set(file or ())
     for name in values:
-        if name not in valid:
+        if name not in valid and name not in elsewhere:
             raise ValueError(
                 f"no parameter {name!r}, expected one of: {', '.join(valid) or 'none'}"
             )
@@ -211,7 +219,8 @@ def main(argv: list[str] | None = None) -> int:
     given = arguments(argv)
     try:
         notebooks = find_notebooks(given.notebooks)
-        parameters = assign(notebooks, read_values(given.p, given.f))
+        values = read_values(given.p, given.f)
+        parameters = assign(notebooks, values, read_values([], given.f))
     except (ValueError, OSError) as error:
         print(error, file=sys.stderr)
         return 2

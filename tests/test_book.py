@@ -116,6 +116,15 @@ def test_each_notebook_is_given_only_what_it_has(first, tmp_path):
     assert book.assign([first, other], values) == [{"epochs": 7, "lr": 0.25}, {}]
 
 
+def test_a_file_is_for_the_whole_book(first, tmp_path, monkeypatch):
+    write(tmp_path / "02.ipynb", "# Two?", "x = 1")
+    monkeypatch.setattr(book, "find_notebooks", lambda _: [first])
+    values = {"epochs": 7}
+    assert book.assign([tmp_path / "02.ipynb"], values, values) == [{}]
+    with pytest.raises(ValueError, match="no parameter 'epochs'"):  # not so on the command line
+        book.assign([tmp_path / "02.ipynb"], values, {})
+
+
 def test_a_lost_kernel_is_tried_once_more(first, tmp_path, monkeypatch):
     said = [f"RuntimeError: {book.PORT_RACE}", f"RuntimeError: {book.PORT_RACE}", "never asked"]
     monkeypatch.setattr(book, "papermill", lambda *_: said.pop(0))

@@ -1,5 +1,9 @@
 """'auto' device and precision."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -34,3 +38,14 @@ def test_automatic_precision_without_the_hardware(monkeypatch) -> None:
     for probe in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"):
         monkeypatch.delattr(torch.cpu, probe)
     assert resolve_precision("auto", torch.device("cpu")) == "float32"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_the_check_of_a_gpu_runs_on_the_processor():
+    """Where there is no other device, the same path through the device argument."""
+    script = Path(__file__).parent / "benchmarks" / "gpu_check.py"
+    options = ["--device", "cpu", "--samples", "60", "--trained", "60", "--points", "10"]
+    done = subprocess.run([sys.executable, script, *options], capture_output=True, text=True,
+                          check=True)
+    assert "the scores agree" in done.stdout and "L2-Net triplets" in done.stdout

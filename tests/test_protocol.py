@@ -8,7 +8,7 @@ from web import archive, serve
 from hpkit.book import NOTEBOOKS, defaults, papermill
 from hpkit.photos import photo_table, photos_folder
 
-VALUES = {"data": "hpatches", "epochs": 1, "samples": 60, "points": 10, "test_points": 10,
+VALUES = {"data": "hpatches", "epochs": 1, "samples": 60, "points": 30, "test_points": 20,
           "denoiser_epochs": 1, "denoiser_samples": 60, "seeds": [0], "pairs": 200, "queries": 10,
           "distractors": 40, "descriptor_optimizers": ["sgd", "adam"]}
 CHAPTERS = [path for path in sorted(NOTEBOOKS.glob("*.ipynb")) if path.stem != "01_patches"]

@@ -40,9 +40,9 @@ def scores(unet: UNet, l2net: L2Net, test, device: str) -> dict[str, float]:
             "retrieval": found.retrieval}
 
 
-def compare(device: str, samples: int) -> bool:
+def compare(device: str, samples: int, points: int) -> bool:
     """Print both columns; whether they agree."""
-    data = load("photos", points=50)
+    data = load("photos", points=points)
     unet, l2net = networks(data.train, samples)
     here, there = (scores(unet, l2net, data.test, d) for d in ("cpu", device))
     agree = True
@@ -79,13 +79,14 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--device", default="auto")
     parser.add_argument("--samples", type=int, default=20_000, help="per epoch of the timed runs")
     parser.add_argument("--trained", type=int, default=2000, help="samples, before comparing")
+    parser.add_argument("--points", type=int, default=50, help="per sequence, to compare on")
     options = parser.parse_args(arguments)
     device = resolve_device(options.device)
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
     print(f"torch {torch.__version__}, {name}")
     if device.type == "cpu":
         print("no accelerator is used here: the processor is compared with itself")
-    agree = compare(str(device), options.trained)
+    agree = compare(str(device), options.trained, options.points)
     throughput(device, options.samples)
     print("\nthe scores agree" if agree else f"\nscores differ by more than {TOLERANCE}")
     return 0 if agree else 1
