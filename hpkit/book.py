@@ -13,6 +13,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -94,17 +95,16 @@ def read_values(pairs: list[list[str]], file: str | None) -> dict[str, object]:
 
 
 def assign(
-    notebooks: list[Path], values: dict[str, object], file: dict[str, object] | None = None
+    notebooks: list[Path], values: dict[str, object], of_file: Iterable[str] = ()
 ) -> list[dict[str, object]]:
     """For each notebook those of the values that it has; ValueError for a name that none has.
 
-    file: the values that are from a file, which is for the whole book: there any of it may have
-    the name.
+    of_file: names that come from a file, which is for the whole book: any of it may have them.
     """
     known = [defaults(notebook) for notebook in notebooks]
     valid = sorted({name for names in known for name in names})
-    others = find_notebooks([]) if set(file or ()) - set(valid) else []
-    elsewhere = {name for other in others for name in defaults(other)} & set(file or ())
+    others = sorted(NOTEBOOKS.glob("*.ipynb")) if set(of_file) - set(valid) else []
+    elsewhere = {name for other in others for name in defaults(other)} & set(of_file)
     for name in values:
         if name not in valid and name not in elsewhere:
             raise ValueError(
@@ -220,7 +220,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         notebooks = find_notebooks(given.notebooks)
         values = read_values(given.p, given.f)
-        parameters = assign(notebooks, values, read_values([], given.f))
+        parameters = assign(notebooks, values, set(values) - {name for name, _ in given.p})
     except (ValueError, OSError) as error:
         print(error, file=sys.stderr)
         return 2

@@ -13,8 +13,10 @@ from numbers import Integral, Real
 from pathlib import Path
 from typing import ClassVar
 
+from hpkit.archives import zip_listing
 from hpkit.models import DEPTHS, INITIALIZERS
 from hpkit.optimizers import OPTIMIZERS
+from hpkit.splits import usual_split
 
 # Changed whenever changed code changes what a training gives (tests/test_configs.py notices), so
 # that results of the old code are never taken for results of the new one.
@@ -67,7 +69,7 @@ class Config:
         from hpkit.devices import resolve_device, resolve_precision
 
         device = resolve_device(self.device)
-        here = {"split": self.split or ("photos" if self.data == "photos" else "a"),
+        here = {"split": self.split or usual_split(self.data),
                 "device": str(device), "precision": resolve_precision(self.precision, device),
                 "threads": self.threads or torch.get_num_threads(),
                 "draw": self.seed if self.draw is None else self.draw,
@@ -184,19 +186,21 @@ def varied(base: Config, **changes: object) -> Config:
 
 def data_version(data: str) -> str:
     """What a result says about its data: "photos-v1", "hpatches-" and a hash of what the published
-    archive holds, or a hash of the names and sizes in a folder or zip.
+    archive holds, or a hash of a folder's names and sizes (of a zip, and the splits.json beside).
     """
     if data == "photos":
         from hpkit.photos import VERSION
 
         return f"photos-v{VERSION}"
-    if data == "hpatches":
+    if data == "hpatches" or (Path(data) / "source.json").is_file():
         from hpkit.download import archive_version
 
-        return f"hpatches-{archive_version()}"
-    found = [Path(data)] if Path(data).is_file() else sorted(Path(data).rglob("*.*"))
+        return f"hpatches-{archive_version(None if data == 'hpatches' else Path(data))}"
+    if Path(data).is_file():
+        beside = Path(data).parent / "splits.json"
+        return _hash([zip_listing(Path(data)), beside.read_text() if beside.is_file() else ""])
     return _hash([(str(path.relative_to(data)), path.stat().st_size)
-                  for path in found if path.suffix in (".png", ".json", ".npy", ".zip")])
+                  for path in sorted(Path(data).rglob("*.*")) if path.suffix in (".png", ".json")])
 
 
 def _checked(owner: str, field: Field, value: object) -> object:

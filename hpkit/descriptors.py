@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from tqdm.auto import tqdm
 
-from hpkit.devices import memory_layout, resolve_device, resolve_precision
+from hpkit.devices import exact, memory_layout, resolve_device, resolve_precision
 from hpkit.patches import PATCH_TYPES, PatchSet
 
 
@@ -80,7 +80,7 @@ def _network(network: nn.Module, device: torch.device, precision: str) -> Callab
     @torch.inference_mode()
     def call(batch: np.ndarray) -> np.ndarray:
         images = torch.tensor(batch, device=device)[:, None].float()
-        with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"):
+        with exact(), torch.autocast(device.type, torch.bfloat16, precision == "bfloat16"):
             return network(images).float().cpu().numpy()
 
     return call

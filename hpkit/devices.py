@@ -1,6 +1,8 @@
 """Where and how precisely the networks compute: 'auto' turned into what this machine does best."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 
@@ -45,6 +47,19 @@ def resolve_precision(name: str, device: torch.device) -> str:
     else:
         native = device.type == "cpu" and _cpu_has_bfloat16()
     return "bfloat16" if native else "float32"
+
+
+@contextmanager
+def exact() -> Iterator[None]:
+    """On a GPU, inside: convolutions that repeat bit for bit, and float32 that is not cut to TF32.
+    """
+    cudnn = torch.backends.cudnn
+    before = cudnn.deterministic, cudnn.allow_tf32
+    cudnn.deterministic, cudnn.allow_tf32 = True, False
+    try:
+        yield
+    finally:
+        cudnn.deterministic, cudnn.allow_tf32 = before
 
 
 def _cpu_has_bfloat16() -> bool:

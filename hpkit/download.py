@@ -11,21 +11,23 @@ import json
 import os
 import shutil
 import sys
-import warnings
 import zipfile
 from collections.abc import Iterable
-from functools import lru_cache
 from pathlib import Path
 
+from filelock import FileLock
 from tqdm.auto import tqdm
 
 from hpkit import layout
+from hpkit.archives import DAMAGED, root_of, zip_listing, zip_root
 from hpkit.patches import data_folder, read_sequences, read_split
-from hpkit.tasks import FILES, OFFICIAL, blob_id, official_ids, tasks_for, unofficial
-from hpkit.transfer import LocalArchive, RemoteArchive, fetch_file, get, probe
+from hpkit.tasks import FILES, OFFICIAL, blob_id, official_ids, tasks_for, warn_unofficial
+from hpkit.transfer import RemoteArchive, fetch_file, get, probe
 
 ARCHIVE = "https://huggingface.co/datasets/vbalnt/hpatches/resolve/main/hpatches-release.zip"
 TASKS = "https://raw.githubusercontent.com/hpatches/hpatches-benchmark/master/tasks/"
+NAME = "hpatches-release.zip"
+ARRAYS_PER_PNG = 1.5  # bytes kept for each of the release, at most; a replica's were 1.3
 
 
 def address(name: str) -> str:
@@ -34,20 +36,25 @@ def address(name: str) -> str:
     return os.environ.get(f"HPKIT_{name.upper()}_URL") or usual
 
 
-def hpatches_folder() -> Path:
-    """The folder of HPatches in the data folder, with the official splits.json in it."""
-    folder = data_folder() / "hpatches"
+def own_folder() -> Path:
+    """Where HPatches is, or will be."""
+    return data_folder() / "hpatches"
+
+
+def hpatches_folder(folder: Path | None = None) -> Path:
+    """The folder of HPatches, with the official splits.json in it."""
+    folder = folder or own_folder()
     if not (folder / "splits.json").is_file():
         fetch_official("splits/splits.json", folder / "splits.json")
     return folder
 
 
-def archive_version() -> str:
+def archive_version(folder: Path | None = None) -> str:
     """Eight hexadecimal digits for what the archive holds that the patches are from."""
-    path = data_folder() / "hpatches" / "source.json"
-    if not path.is_file():
-        _pin(path.parent, RemoteArchive(address("hpatches")).zip)
-    return json.loads(path.read_text())["directory"][:8]
+    folder = folder or own_folder()
+    if not (folder / "source.json").is_file():
+        _source(folder)
+    return json.loads((folder / "source.json").read_text())["directory"][:8]
 
 
 def fetch(names: Iterable[str], folder: Path | None = None, *, whole: bool = False) -> Path:
@@ -57,44 +64,55 @@ def fetch(names: Iterable[str], folder: Path | None = None, *, whole: bool = Fal
     server does not answer as it should, ValueError for an archive that is not the one it was,
     OSError for a full disk: each in one sentence, and the next call goes on where this one was.
     """
-    folder = folder or data_folder() / "hpatches"
-    arrays, archive = folder / "arrays", folder / "hpatches-release.zip"
-    absent = [name for name in names if not (arrays / f"{name}.stamp").is_file()]
+    folder = folder or own_folder()
+    arrays, archive = folder / "arrays", folder / NAME
+    absent = [name for name in names if not layout.is_whole(arrays, name)]
     if absent:
         if whole and not archive.is_file():
             fetch_archive(archive)
-        source = LocalArchive(archive) if archive.is_file() else RemoteArchive(address("hpatches"))
-        _pin(folder, source.zip)
-        _convert(source, absent, arrays)
+        root, read = _source(folder)
+        _convert(root, read, absent, arrays)
     return arrays
 
 
-def _convert(source: LocalArchive | RemoteArchive, names: list[str], arrays: Path) -> None:
+def _source(folder: Path) -> tuple[zipfile.Path, layout.Read]:
+    """The archive, where it is known to be what it was, and how its files are read."""
+    if (folder / NAME).is_file():
+        root, read = root_of(folder / NAME), layout.read_bytes
+    else:
+        remote = RemoteArchive(address("hpatches"))
+        root, read = zip_root(remote.zip, remote.url), remote.read
+    _pin(folder, root.root)
+    return root, read
+
+
+def _convert(root: zipfile.Path, read: layout.Read, names: list[str], arrays: Path) -> None:
     """Say what is to come, then read one sequence after the other."""
-    root = layout.zip_root(source.zip, source.name)
     unknown = [name for name in names if not (root / name).is_dir()]
     if unknown:
-        raise ValueError(f"{source.name}: has no sequence {unknown[0]!r}")
-    size = sum(info.file_size for info in source.zip.infolist()
-               if info.filename.removeprefix(root.at).split("/")[0] in set(names))
-    _announce(f"{len(names)} sequences from {source.name}", size, arrays)
+        raise ValueError(f"{root}: has no sequence {unknown[0]!r}")
+    chosen = set(names)
+    size = sum(info.file_size for info in root.root.infolist()
+               if info.filename.removeprefix(root.at).split("/")[0] in chosen)
+    _announce(f"{len(names)} sequences from {root}", size, ARRAYS_PER_PNG * size, arrays)
     with tqdm(total=size, unit="B", unit_scale=True, desc="hpatches") as bar:
-        def read(path: zipfile.Path) -> bytes:
-            data = source.read(path.at)
+        def counted(path: zipfile.Path) -> bytes:
+            data = read(path)
             bar.update(len(data))
             return data
 
-        layout.convert(root, names, arrays, read=read)
+        layout.convert(root, names, arrays, read=counted)
 
 
-def _announce(what: str, size: int, folder: Path) -> None:
-    """Say how much is to come. Raises OSError where it does not fit on the disk."""
+def _announce(what: str, size: int, needed: float, folder: Path) -> None:
+    """Say how much is to come. Raises OSError where what will be kept does not fit on the disk."""
     with layout.writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(folder).free
-    print(f"{what}: {size / 1e9:.2f} GB, to {folder} ({free / 1e9:.1f} GB free)", flush=True)
-    if free < size:
-        raise OSError(f"{folder}: {free / 1e9:.2f} GB free, expected {size / 1e9:.2f} GB for "
+    print(f"{what}: {size / 1e9:.2f} GB to read, at most {needed / 1e9:.2f} GB to keep in {folder} "
+          f"({free / 1e9:.1f} GB free)", flush=True)
+    if free < needed:
+        raise OSError(f"{folder}: {free / 1e9:.2f} GB free, expected {needed / 1e9:.2f} GB for "
                       f"{what}; HPKIT_DATA names another folder")
 
 
@@ -105,8 +123,8 @@ def _pin(folder: Path, archive: zipfile.ZipFile, **more: str) -> None:
     file is read.
     """
     path = folder / "source.json"
-    listing = sorted((info.filename, info.file_size, info.CRC) for info in archive.infolist())
-    found = {"directory": hashlib.sha256(repr(listing).encode()).hexdigest(), **more}
+    listing = hashlib.sha256(repr(zip_listing(archive)).encode()).hexdigest()
+    found = {"directory": listing, **more}
     pinned = json.loads(path.read_text()) if path.is_file() else {}
     for key, value in found.items():
         if pinned.get(key, value) != value:
@@ -123,22 +141,35 @@ def fetch_archive(path: Path) -> None:
     """The whole archive as one file; it has its name only once each of its checksums is right."""
     url, part = address("hpatches"), path.with_name(f"{path.name}.part")
     published = probe(url)
+    if published.ranges:
+        _source(path.parent)  # another archive than before is refused before it travels
     there = part.stat().st_size if part.exists() else 0
-    _announce(url, published.size - there, path.parent)
-    fetch_file(url, part, published.size)
+    needed = published.size * (1 + ARRAYS_PER_PNG) - there
+    _announce(url, published.size - there, needed, path.parent)
+    with FileLock(path.with_suffix(".lock")):
+        if not path.is_file():
+            fetch_file(url, part, published.size)
+            _verify(url, part, published.sha256)
+            part.replace(path)
+
+
+def _verify(url: str, part: Path, sha256: str | None) -> None:
+    """Refuse and delete a file whose checksums, its own or the published one, are not right."""
     with part.open("rb") as file:
         found = hashlib.file_digest(file, "sha256").hexdigest()
     try:
-        if published.sha256 not in (None, found):
-            raise ValueError(f"{url}: sha256 {found[:12]}..., expected {published.sha256[:12]}...")
-        archive = LocalArchive(part).zip
-        if damaged := archive.testzip():
-            raise ValueError(f"{url}: {damaged} is damaged")
-        _pin(path.parent, archive, sha256=found)
-    except ValueError:
+        if sha256 not in (None, found):
+            raise ValueError(f"{url}: sha256 {found[:12]}..., expected {sha256[:12]}...")
+        with zipfile.ZipFile(part) as archive:
+            if damaged := archive.testzip():
+                raise ValueError(f"{url}: {damaged} is damaged")
+            zip_root(archive, url)
+            _pin(part.parent, archive, sha256=found)
+    except (ValueError, *DAMAGED) as error:
         part.unlink()  # the next call fetches it anew
-        raise
-    part.replace(path)
+        if isinstance(error, ValueError):
+            raise
+        raise ValueError(f"{url}: not a whole zip, or a damaged one ({error})") from error
 
 
 # --- official files ------------------------------------------------------------------------------
@@ -146,7 +177,10 @@ def fetch_archive(path: Path) -> None:
 def fetch_official(file: str, path: Path) -> None:
     """A file of the benchmark's `tasks` folder; refused unless it is, byte for byte, as published.
     """
-    url = address("tasks") + file
+    if file not in official_ids():
+        raise ValueError(f"{file}: not a file of the benchmark, expected one of "
+                         f"{', '.join(official_ids())}")
+    url = f"{address('tasks').rstrip('/')}/{file}"
     content = get(url)
     if blob_id(content) != official_ids()[file]:
         raise ValueError(f"{url}: git blob {blob_id(content)[:12]}..., expected the published "
@@ -156,43 +190,21 @@ def fetch_official(file: str, path: Path) -> None:
         layout.write_whole(path, content)
 
 
-@lru_cache
-def verify_tasks(split: str, folder: Path | None = None) -> bool:
-    """Whether the tasks made from these patches are the official ones; a warning where not.
-
-    About two minutes for the million pairs, once: what was found is kept beside the data.
-    """
-    folder = folder or hpatches_folder()
-    path = folder / f"tasks_split-{split}.json"
-    if not path.is_file():
-        test = read_sequences(folder, read_split(folder, split)["test"])
-        other = unofficial(tasks_for(test, **OFFICIAL), split)
-        if os.access(folder, os.W_OK):
-            layout.write_whole(path, json.dumps({"unofficial": other}).encode())
-    else:
-        other = json.loads(path.read_text())["unofficial"]
-    if other:
-        warnings.warn(f"split {split}: {', '.join(other)} made from these patches are NOT the "
-                      "official tasks, so scores cannot be compared with published ones; the "
-                      f"official files come with: python -m hpkit.download tasks --split {split} "
-                      "--to FOLDER", stacklevel=2)
-    return not other
-
-
 # --- command line --------------------------------------------------------------------------------
 
 def _fetch_hpatches(options: argparse.Namespace) -> None:
-    folder = options.to or hpatches_folder()
-    if not (folder / "splits.json").is_file():
-        fetch_official("splits/splits.json", folder / "splits.json")
+    folder = hpatches_folder(options.to)
     sides = read_split(folder, options.split)
     names = options.sequences or [name for names in sides.values() for name in names]
     fetch(names, folder, whole=options.whole)
     if options.delete_archive:
-        (folder / "hpatches-release.zip").unlink(missing_ok=True)
+        (folder / NAME).unlink(missing_ok=True)
     print(f"{folder}: {len(names)} sequences are there")
-    if set(sides["test"]) <= set(names) and verify_tasks(options.split, folder):
-        print(f"split {options.split}: the tasks made from them are the official ones")
+    if set(sides["test"]) <= set(names):
+        print(f"making the official tasks of split {options.split} (a minute or two)", flush=True)
+        tasks = tasks_for(read_sequences(folder, sides["test"]), **OFFICIAL)
+        if not warn_unofficial(tasks, options.split):
+            print("they are the published ones, byte for byte")
 
 
 def _fetch_tasks(options: argparse.Namespace) -> None:

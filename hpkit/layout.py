@@ -5,9 +5,10 @@ on top of each other: width w (65 in the official release, 32 in small copies), 
 number of points. A noisy twin of `e1.png` is `e1_noise.png`. The same inside a zip.
 """
 
-import hashlib
+import errno
 import io
-import zipfile
+import os
+import uuid
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +18,7 @@ import numpy as np
 from filelock import FileLock
 from PIL import Image, UnidentifiedImageError
 
+from hpkit.archives import DAMAGED, Folder, stamp_of
 from hpkit.noise import add_noise
 
 PATCH_TYPES = ("ref", *(f"{level}{i}" for level in "eht" for i in range(1, 6)))
@@ -24,8 +26,7 @@ LEVELS = {"easy": slice(1, 6), "hard": slice(6, 11), "tough": slice(11, 16)}
 SIZE = 32  # pixels, the side of a patch in memory
 MOST = 20_000  # points of a sequence: no real one has a tenth, and a bomb has more
 COLOUR_MODES = ("RGB", "RGBA", "P")  # of Pillow: 8 bits a channel, and palettes
-ARRAYS = ("clean", "noisy", "contrast")
-Folder = Path | zipfile.Path
+ARRAYS = ("contrast", "clean", "noisy")  # in the order in which they are written
 Read = Callable[[Folder], bytes]
 
 
@@ -73,7 +74,10 @@ def read_png(path: Folder, *, colour: bool = False, read: Read = read_bytes) -> 
     if not path.is_file():
         raise FileNotFoundError(f"{path}: not found; a sequence needs the 16 files "
                                 f"{', '.join(PATCH_TYPES)} (.png)")
-    data = read(path)
+    try:
+        data = read(path)
+    except DAMAGED as error:
+        raise ValueError(f"{path}: damaged ({error})") from error
     try:
         with Image.open(io.BytesIO(data)) as image:
             _check_png(path, image, colour)
@@ -93,11 +97,6 @@ def _check_png(path: Folder, image: Image.Image, colour: bool) -> None:
     if height % width or height > width * MOST:
         raise ValueError(f"{path}: {height} pixels high, expected a multiple of its width {width}, "
                          f"at most {MOST} patches")
-
-
-def read_strip(path: Folder, *, colour: bool = False) -> np.ndarray:
-    """Patches of one PNG: uint8 (points, 32, 32); 65-pixel patches are averaged down to 32."""
-    return shrink(read_png(path, colour=colour)).reshape(-1, SIZE, SIZE)
 
 
 def shrink(strip: np.ndarray) -> np.ndarray:
@@ -121,66 +120,26 @@ def write_sequence(folder: Path, clean: np.ndarray, noisy: np.ndarray | None = N
 
 # --- arrays --------------------------------------------------------------------------------------
 
-def root_of(source: Path) -> Folder:
-    """The folder that holds the sequences: `source` itself or, of a zip, the one inside it.
-
-    Raises ValueError for a file that is no zip of sequences, or not a harmless one.
+def is_whole(arrays: Path, name: str) -> bool:
+    """Whether a sequence's arrays are all there: with a stamp, or as the embedded photos have them.
     """
-    if source.is_dir():
-        return source
-    try:
-        archive = zipfile.ZipFile(source)
-    except (zipfile.BadZipFile, OSError) as error:
-        raise ValueError(f"{source}: neither a folder nor a whole zip file ({error})") from error
-    return zip_root(archive, str(source))
-
-
-def zip_root(archive: zipfile.ZipFile, name: str) -> zipfile.Path:
-    """The folder inside an archive whose folders hold a ref.png; refuses what is not harmless.
-
-    Nothing is ever unpacked by its name, yet an archive with a path that leads outside, a link or
-    a file too large to be a strip was made to harm, or is not what it seems.
-    """
-    for info in archive.infolist():
-        parts = info.filename.replace("\\", "/").split("/")
-        if ".." in parts or parts[0] == "" or ":" in parts[0]:
-            raise ValueError(f"{name}: holds the path {info.filename!r}, which leads out of it")
-        if (info.external_attr >> 16) & 0o170000 == 0o120000:
-            raise ValueError(f"{name}: holds the link {info.filename!r}, expected files")
-        if info.filename.endswith(".png") and info.file_size > 65 * 65 * MOST:
-            raise ValueError(f"{name}: {info.filename!r} unpacks to {info.file_size:,} bytes, "
-                             f"expected at most {65 * 65 * MOST:,}")
-    found = [path.split("/") for path in archive.namelist() if path.endswith("/ref.png")]
-    if not found:
-        raise ValueError(f"{name}: no folder with a ref.png in it, expected one per sequence")
-    return zipfile.Path(archive, "".join(part + "/" for part in min(found, key=len)[:-2]))
-
-
-def stamp_of(folder: Folder) -> str:
-    """What tells that a sequence's files have changed: their names, sizes and times or checksums.
-    """
-    if isinstance(folder, Path):
-        files = [(path.name, path.stat().st_size, path.stat().st_mtime_ns)
-                 for path in sorted(folder.glob("*.png"))]
-    else:
-        files = [(info.filename, info.file_size, info.CRC)
-                 for info in sorted(folder.root.infolist(), key=lambda info: info.filename)
-                 if info.filename.startswith(f"{folder.at.rstrip('/')}/")]
-    return hashlib.sha256(repr(files).encode()).hexdigest()
+    there = {kind: (arrays / f"{name}_{kind}.npy").is_file() for kind in ARRAYS}
+    stamped = (arrays / f"{name}.stamp").is_file()
+    return there["clean"] and there["noisy"] and there["contrast"] == stamped
 
 
 def missing(root: Folder, names: Iterable[str], arrays: Path) -> list[str]:
     """Those of these sequences whose arrays are not there, or are of files that have changed."""
-    return [name for name in names if not (stamp := arrays / f"{name}.stamp").is_file()
-            or stamp.read_text() != stamp_of(root / name)]
+    return [name for name in names if not is_whole(arrays, name)
+            or (arrays / f"{name}.stamp").read_text() != stamp_of(root / name)]
 
 
 def convert(root: Folder, names: Iterable[str], arrays: Path, *, colour: bool = False,
-            read: Read = read_bytes, done: Callable[[str], object] = len) -> None:
+            read: Read = read_bytes) -> None:
     """Write the arrays of those sequences that are missing, one after the other.
 
-    A process that is killed loses the sequence it was at; two at once share the work. done: called
-    with each name. Raises OSError in one sentence where the folder cannot be written to.
+    A process that is killed loses the sequence it was at; a second one waits for the first. Raises
+    OSError in one sentence where the folder cannot be written to.
     """
     if not missing(root, names, arrays):
         return
@@ -189,18 +148,20 @@ def convert(root: Folder, names: Iterable[str], arrays: Path, *, colour: bool = 
         lock = FileLock(arrays / "lock").acquire()
     with lock:
         for name in missing(root, names, arrays):
+            stamp = stamp_of(root / name)  # before: files that change now are read again
             content = read_sequence(root / name, colour=colour, read=read)
             with writing(arrays):
-                _write(arrays, name, content, stamp_of(root / name))
-            done(name)
+                _write(arrays, name, content, stamp)
 
 
 @contextmanager
 def writing(folder: Path) -> Iterator[None]:
-    """Around what writes to a folder: an OSError becomes one sentence that names it."""
+    """Around what writes to a folder: a disk's OSError becomes one sentence that names it."""
     try:
         yield
     except OSError as error:
+        if error.errno is None or isinstance(error, ConnectionError):  # a server's
+            raise
         raise OSError(f"{folder}: patches could not be written ({error.strerror or error}); what "
                       "is there is whole, and the next call goes on") from error
 
@@ -209,18 +170,23 @@ def _write(arrays: Path, name: str, content: dict[str, np.ndarray], stamp: str) 
     """The stamp comes last: where it is, the arrays are whole."""
     (arrays / f"{name}.stamp").unlink(missing_ok=True)
     for kind in ARRAYS:
-        part = arrays / f"{name}_{kind}.npy.part"
-        with part.open("wb") as file:
-            np.save(file, content[kind])
-        part.replace(arrays / f"{name}_{kind}.npy")
+        buffer = io.BytesIO()
+        np.save(buffer, content[kind])
+        write_whole(arrays / f"{name}_{kind}.npy", buffer.getbuffer())
     write_whole(arrays / f"{name}.stamp", stamp.encode())
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Write a file that is there with all its content, or not at all."""
-    part = path.with_name(f"{path.name}.part")
-    part.write_bytes(content)
-    part.replace(path)
+    """Write a file that is there with all its content, or not at all, whoever else writes it."""
+    part = path.with_name(f"{path.name}.{uuid.uuid4().hex[:8]}.part")
+    try:
+        with part.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def open_array(arrays: Path, name: str, kind: str) -> np.ndarray:
@@ -229,5 +195,10 @@ def open_array(arrays: Path, name: str, kind: str) -> np.ndarray:
     try:
         return np.asarray(np.load(path, mmap_mode="c", allow_pickle=False))
     except (ValueError, EOFError) as error:
-        raise ValueError(f"{path}: not a whole array ({error}); delete its folder, and it is made "
-                         "anew") from error
+        raise ValueError(f"{path}: not a whole array ({error}); delete it, and it is made anew"
+                         ) from error
+    except OSError as error:
+        if error.errno != errno.EMFILE:
+            raise
+        raise OSError(f"{path}: too many files are open; allow more, e.g. by: ulimit -n 4096"
+                      ) from error

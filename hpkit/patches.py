@@ -1,7 +1,6 @@
 """HPatches is a matrix: rows are points, columns are the 16 patch types. Sets, splits, `load`."""
 
 import hashlib
-import json
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -11,19 +10,20 @@ import numpy as np
 import platformdirs
 
 from hpkit import layout
+from hpkit.archives import root_of
 from hpkit.layout import (
     LEVELS,
     PATCH_TYPES,
     SIZE,
     read_sequence,
-    read_strip,
     shrink,
     write_sequence,
 )
+from hpkit.splits import read_split, splits_folder, usual_split
 
 __all__ = ["LEVELS", "PATCH_TYPES", "SIZE", "PatchData", "PatchSet", "cache_folder", "data_folder",
-           "load", "read_sequence", "read_sequences", "read_split", "read_strip", "shrink",
-           "splits_folder", "write_sequence"]
+           "load", "read_sequence", "read_sequences", "read_split", "shrink", "splits_folder",
+           "usual_split", "write_sequence"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +31,8 @@ class PatchSet:
     """Patches of some sequences; `patches[source]` is uint8 (points, 16, 32, 32), all together.
 
     parts: for each source one array per sequence, in the order of names. They may be mapped from
-    files: choosing sequences and points costs nothing, and a source is read when it is asked for.
+    files: choosing sequences and points costs nothing, and a source is read when it is asked for
+    (copied, unless it is one sequence).
     contrasts: one array (points,) per sequence, see `layout.read_sequence`; or unknown.
     Raises ValueError where the shapes do not agree.
     """
@@ -87,13 +88,14 @@ class PatchSet:
         """float (points,), grey levels: of each reference patch, where unknown of its 32 pixels."""
         if self.contrasts is None:
             return np.array([patch.std() for patch in self["clean"][:, 0]])
-        return np.concatenate(self.contrasts)
+        return np.concatenate([np.empty(0), *self.contrasts])
 
     def with_source(self, source: str, patches: np.ndarray) -> "PatchSet":
         """A set that also has these patches, e.g. "denoised"; uint8 (points, 16, 32, 32)."""
         if len(patches) != len(self):
             raise ValueError(f"source {source!r} has {len(patches)} rows, expected {len(self)}")
-        parts = np.split(patches, np.cumsum(self.lengths)[:-1])
+        ends = np.cumsum(self.lengths)
+        parts = [patches[end - n:end] for n, end in zip(self.lengths, ends, strict=True)]
         extended = replace(self, parts={**self.parts, source: parts})
         extended._joined.update(self._joined, **{source: patches})
         return extended
@@ -153,79 +155,18 @@ def load(data: str | Path = "photos", *, split: str | None = None, points: int |
                         for side, names in sides.items()})
 
 
-def usual_split(data: str | Path) -> str:
-    """The split that is meant where none is named."""
-    return "photos" if str(data) == "photos" else "a"
-
-
-def splits_folder(data: str | Path) -> "layout.Folder":
-    """The folder in which the data set's splits.json is."""
-    if str(data) == "photos":
-        from hpkit.photos import photos_folder
-
-        return photos_folder()
-    if str(data) == "hpatches":
-        from hpkit.download import hpatches_folder
-
-        return hpatches_folder()
-    if not Path(data).exists():
-        raise FileNotFoundError(f'{data}: expected "photos", "hpatches", or an existing folder '
-                                "(or zip) with one folder per sequence")
-    root = layout.root_of(Path(data))
-    beside = any((root / name).is_file() for name in ("splits.json", "splits/splits.json"))
-    return root if beside or isinstance(root, Path) else Path(data).parent
-
-
-def read_split(folder: "layout.Folder", split: str) -> dict[str, list[str]]:
-    """Names of the train, validation and test sequences of a split in `folder/splits.json`.
-
-    The official splits have no validation side: every eighth training sequence (sorted by name)
-    becomes one, because a choice made on test sequences is a result that cannot be trusted.
-    """
-    path = folder / "splits.json"
-    path = path if path.is_file() else folder / "splits" / "splits.json"
-    if not path.is_file():
-        raise FileNotFoundError(f"{folder / 'splits.json'}: not found; the official file comes "
-                                f"with python -m hpkit.download tasks --to FOLDER")
-    splits = _parse_splits(path)
-    if split not in splits:
-        raise ValueError(f"{path}: unknown split {split!r}, expected one of {', '.join(splits)}")
-    test, train = splits[split].get("test", []), sorted(splits[split].get("train", []))
-    validation = splits[split].get("validation", train[::8])
-    shared = sorted((set(train) | set(validation)) & set(test))
-    if shared:
-        raise ValueError(f"{path}: split {split!r} has {shared[0]!r} in both train and test")
-    train = [name for name in train if name not in set(validation)]
-    return {"train": train, "validation": validation, "test": test}
-
-
-def _parse_splits(path: "layout.Folder") -> dict[str, dict[str, list[str]]]:
-    try:
-        splits = json.loads(path.read_text(encoding="utf-8"))
-        lists = [names for sides in splits.values() for key, names in sides.items()
-                 if key != "name"]
-    except (ValueError, AttributeError) as error:
-        raise ValueError(f"{path}: expected JSON like {{split: {{test: [names], ...}}}} ({error})"
-                         ) from error
-    for names in lists:
-        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-            raise ValueError(f"{path}: expected JSON like {{split: {{test: [names], ...}}}}, "
-                             f"found {str(names)[:40]} for a list of names")
-    return splits
-
-
 def read_sequences(data: str | Path, names: Iterable[str], *, colour: bool = False) -> PatchSet:
     """The PatchSet of these sequences of a data set, see `load`; only they are fetched or made."""
     names = tuple(names)
     arrays = _arrays(data, names, colour)
-    absent = [name for name in names if not (arrays / f"{name}_noisy.npy").is_file()]
+    absent = [name for name in names if not layout.is_whole(arrays, name)]
     if absent:
-        raise FileNotFoundError(f"{data}: no folder for sequence {absent[0]!r} "
-                                f"({len(absent)} of {len(names)} sequences are not on disk)")
+        raise FileNotFoundError(f"{arrays}: not all of sequence {absent[0]!r} is there "
+                                f"({len(absent)} of {len(names)} sequences are missing)")
     found = {kind: [layout.open_array(arrays, name, kind) for name in names]
              for kind in ("clean", "noisy")}
     measured = all((arrays / f"{name}_contrast.npy").is_file() for name in names)
-    return PatchSet(found, names, [layout.open_array(arrays, name, "contrast") for name in names]
+    return PatchSet(found, names, [np.load(arrays / f"{name}_contrast.npy") for name in names]
                     if measured else None)
 
 
@@ -239,10 +180,16 @@ def _arrays(data: str | Path, names: tuple[str, ...], colour: bool) -> Path:
 
         return fetch(names)
     source = splits_folder(data) if str(data) == "photos" else Path(data)
+    if not source.exists():
+        raise FileNotFoundError(f"{data}: not found")
     if (source / "arrays").is_dir():
         return source / "arrays"
-    root = layout.root_of(source)
+    root = root_of(source)
+    absent = [name for name in names if not (root / name).is_dir()]
+    if absent:
+        raise FileNotFoundError(f"{data}: no folder for sequence {absent[0]!r} "
+                                f"({len(absent)} of {len(names)} sequences are not on disk)")
     place = hashlib.sha256(f"{source.resolve()} {colour}".encode()).hexdigest()[:12]
     arrays = cache_folder() / "converted" / place
-    layout.convert(root, [n for n in names if (root / n).is_dir()], arrays, colour=colour)
+    layout.convert(root, names, arrays, colour=colour)
     return arrays

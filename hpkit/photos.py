@@ -23,7 +23,7 @@ import pandas as pd
 from PIL import Image
 
 from hpkit.noise import add_noise, level_of
-from hpkit.patches import PATCH_TYPES, data_folder, shrink, write_sequence
+from hpkit.patches import PATCH_TYPES, cache_folder, data_folder, shrink, write_sequence
 
 VERSION = 1       # of the data: a new number builds a new folder
 PATCH = 65        # pixels, the side of a patch as it is cut out
@@ -36,12 +36,14 @@ HERE = Path(__file__).parent
 
 def photos_folder() -> Path:
     """The folder of the embedded set; built on the first call (about half a minute, no network)."""
-    folder = data_folder() / f"photos-v{VERSION}"
+    shared, own = (folder / f"photos-v{VERSION}" for folder in (data_folder(), cache_folder()))
     whole = 4 * len(photo_table())  # arrays: two sequences a photo, clean and noisy
-    if len(list(folder.glob("arrays/*.npy"))) < whole:
-        shutil.rmtree(folder, ignore_errors=True)  # what a half-done deletion left
-        build(folder)
-    return folder
+    for folder in (shared, own):
+        if len(list(folder.glob("arrays/*.npy"))) >= whole:
+            return folder
+    shutil.rmtree(own, ignore_errors=True)  # what a half-done deletion left
+    build(own)
+    return own
 
 
 def photo_table() -> pd.DataFrame:

@@ -22,13 +22,12 @@ from tqdm.auto import tqdm
 
 from hpkit import store as files
 from hpkit.configs import Config, DenoiserConfig, DescriptorConfig, varied
-from hpkit.download import verify_tasks
 from hpkit.evaluation import denoise, describe, evaluate
 from hpkit.losses import mae, triplet_loss
 from hpkit.models import L2Net, UNet
 from hpkit.patches import PatchSet, read_sequences, read_split, splits_folder
 from hpkit.store import store_folder
-from hpkit.tasks import OFFICIAL, tasks_for
+from hpkit.tasks import OFFICIAL, tasks_for, warn_unofficial
 from hpkit.training import Epoch, Pairs, TrainingDiverged, Triplets, fit
 
 __all__ = ["DenoiserConfig", "DescriptorConfig", "Run", "ablate", "run", "store_folder"]
@@ -221,16 +220,17 @@ def _scores(config: Config, folder: Path, status: str) -> dict[str, float]:
     options = {"device": config.device, "precision": config.precision}
     if isinstance(config, DenoiserConfig):
         test = side(config, "test")
-        error = denoise(model, test["noisy"], **options).astype(np.float32) - test["clean"]
-        scores = {"test_mae": float(np.abs(error).mean())}
+        errors = [np.abs(denoise(model, noisy, **options).astype(np.int16) - clean).sum(dtype=int)
+                  for noisy, clean in zip(test.parts["noisy"], test.parts["clean"], strict=True)]
+        scores = {"test_mae": float(sum(errors) / sum(p.size for p in test.parts["clean"]))}
     else:
         denoised = config.test_source == "denoised"
         test = _with_denoised(config, "test", folder.parent) if denoised else side(config, "test")
         counts = {"pairs": config.pairs, "queries": config.queries,
                   "distractors": config.distractors}
-        if config.data == "hpatches" and counts == OFFICIAL:
-            verify_tasks(config.split)  # warns where they are not the published ones
         tasks = tasks_for(test, **counts)
+        if config.data != "photos" and counts == OFFICIAL:
+            warn_unofficial(tasks, config.split)
         found = evaluate(describe(model, test[config.test_source], **options), tasks)
         scores = {name: float(getattr(found, name)) for name in SCORES[DescriptorConfig]}
     files.write_json(path, scores)

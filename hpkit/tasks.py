@@ -7,6 +7,7 @@ column e<i>, h<i> or t<i>, so one list of pairs serves the three levels.
 
 import hashlib
 import tempfile
+import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -156,6 +157,17 @@ def unofficial(tasks: Tasks, split: str) -> list[str]:
         write_tasks(tasks, folder, split)
         return [path.name for path in sorted(Path(folder).iterdir())
                 if blob_id(path.read_bytes()) != official_ids().get(path.name)]
+
+
+def warn_unofficial(tasks: Tasks, split: str) -> list[str]:
+    """`unofficial`, with a warning that says how to get the published files where some differ."""
+    other = unofficial(tasks, split)
+    if other:
+        warnings.warn(f"split {split}: {', '.join(other)} made from these patches are NOT the "
+                      "official tasks, so scores cannot be compared with published ones; the "
+                      f"official files come with: python -m hpkit.download tasks --split {split} "
+                      "--to FOLDER", stacklevel=2)
+    return other
 
 
 def read_tasks(folder: str | Path, split: str, names: Iterable[str],

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from hpkit.devices import memory_layout, resolve_device, resolve_precision
+from hpkit.devices import exact, memory_layout, resolve_device, resolve_precision
 from hpkit.optimizers import OPTIMIZERS, make_optimizer
 from hpkit.samplers import Pairs, Triplets
 
@@ -145,7 +145,7 @@ class _Run:
         draw = self.train.draw(_generator(self.seed, number)).to(self.device)
         self.model.train()
         losses, batches = [], draw.split(self.batch_size)
-        with _random_state(_derived(self.seed, number, 1), self.device):
+        with exact(), _random_state(_derived(self.seed, number, 1), self.device):
             for batch in batches:
                 if self.stopped():
                     return None
@@ -163,7 +163,8 @@ class _Run:
         self.model.eval()
         if self.validation is None:
             return None
-        losses = [self._loss(self.validation, self.val_data, b) for b in self.val_batches]
+        with exact():
+            losses = [self._loss(self.validation, self.val_data, b) for b in self.val_batches]
         return _mean(losses, self.val_batches)
 
     def _loss(self, sampler: Pairs | Triplets, data: tuple[Tensor, ...], batch: Tensor) -> Tensor:
@@ -213,14 +214,9 @@ def _generator(*numbers: int) -> torch.Generator:
 @contextmanager
 def _random_state(seed: int, device: torch.device) -> Iterator[None]:
     """Dropout inside starts from `seed`; the global random state is put back at the end."""
-    cudnn = torch.backends.cudnn
-    before, cudnn.deterministic = cudnn.deterministic, True
-    try:
-        with torch.random.fork_rng([device] if device.type == "cuda" else []):
-            torch.manual_seed(seed)
-            yield
-    finally:
-        cudnn.deterministic = before
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        yield
 
 
 def _mean(losses: list[Tensor], batches: Iterable[Tensor]) -> float:

@@ -5,7 +5,6 @@ Every failure ends in one sentence, a ConnectionError, and what had come until t
 
 import time
 import zipfile
-import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,13 +14,15 @@ from remotezip import RemoteZip, RemoteZipError
 from tqdm.auto import tqdm
 from urllib3.exceptions import HTTPError
 
+from hpkit.archives import DAMAGED, zip_listing
 from hpkit.layout import writing
 
-TRIES, PAUSE, TIMEOUT = 6, 1.0, 30.0  # of a request: pause before the second in seconds, doubled
+TRIES, PAUSE, TIMEOUT = 8, 1.0, 30.0  # of a request: pause before the second in seconds, doubled
 CHUNK = 1 << 16  # bytes written at a time: of a connection that breaks, less than this is lost
 AGAIN = (408, 429)  # HTTP: too slow, too many; any other 4xx will not change
-BROKEN = (requests.RequestException, HTTPError, RemoteZipError, zipfile.BadZipFile, zlib.error,
-          EOFError, ConnectionError)  # what a cut or garbled answer ends in
+BROKEN = (requests.RequestException, HTTPError, RemoteZipError, zipfile.BadZipFile,
+          ConnectionError)  # what a cut or garbled answer ends in
+AS_IT_IS = {"Accept-Encoding": "identity"}  # ranges and lengths are of the file, not compressed
 
 
 @dataclass(frozen=True)
@@ -36,12 +37,12 @@ class Published:
 def probe(url: str) -> Published:
     """Ask for the first byte. Raises ConnectionError."""
     def ask() -> Published:
-        with requests.get(url, headers={"Range": "bytes=0-0"}, stream=True,
+        with requests.get(url, headers={"Range": "bytes=0-0", **AS_IT_IS}, stream=True,
                           timeout=TIMEOUT) as answer:
             answer.raise_for_status()
             ranges = answer.status_code == 206
-            size = (answer.headers["Content-Range"].split("/")[-1] if ranges
-                    else answer.headers.get("Content-Length", ""))
+            size = answer.headers.get("Content-Range" if ranges else "Content-Length", "")
+            size = size.split("/")[-1]
             if not size.isdigit():
                 raise ConnectionError("the server does not say how large the file is")
             tag = [a.headers.get("X-Linked-ETag", "") for a in (*answer.history, answer)]
@@ -57,20 +58,29 @@ def patiently(action: Callable[[], object], what: str,
 
     gained: grows while something comes through: then it is no failure. Raises ConnectionError.
     """
-    tries, before = 0, gained()
+    tries, most = 0, gained()
     while True:
         try:
             return action()
         except BROKEN as error:
-            tries = 1 if gained() > before else tries + 1
-            before = gained()
-            status = getattr(getattr(error, "response", None), "status_code", None)
-            final = status is not None and 400 <= status < 500 and status not in AGAIN
-            if final or tries == TRIES:
-                raise ConnectionError(f"{what}: {str(error) or type(error).__name__} (tried {tries}"
-                                      " times); what was fetched is kept, and the same call goes "
-                                      "on") from error
+            tries = 1 if gained() > most else tries + 1
+            most = max(most, gained())
+            said = f"{what}: {str(error) or type(error).__name__}"
+            if is_final(error):
+                raise ConnectionError(f"{said}; asking again will not help: has it moved?"
+                                      ) from error
+            if tries == TRIES:
+                raise ConnectionError(f"{said} (tried {tries} times); what was fetched is kept, "
+                                      "and the same call goes on") from error
             time.sleep(PAUSE * 2 ** (tries - 1))
+
+
+def is_final(error: BaseException) -> bool:
+    """Whether a server refused for good (a 4xx that is not about time), or the address is none."""
+    answers = [getattr(e, "response", None) for e in (error, error.__context__)]
+    refused = [400 <= a.status_code < 500 and a.status_code not in AGAIN
+               for a in answers if a is not None]
+    return any(refused) or isinstance(error, ValueError)
 
 
 def fetch_file(url: str, part: Path, size: int) -> None:
@@ -87,16 +97,15 @@ def fetch_file(url: str, part: Path, size: int) -> None:
 def _continue(url: str, part: Path, size: int, bar: tqdm) -> None:
     """Append what is missing; from the start where the server cannot give the rest alone."""
     have = part.stat().st_size if part.exists() else 0
-    with requests.get(url, headers={"Range": f"bytes={have}-"}, stream=True,
+    with requests.get(url, headers={"Range": f"bytes={have}-", **AS_IT_IS}, stream=True,
                       timeout=TIMEOUT) as answer:
         answer.raise_for_status()
         goes_on = answer.headers.get("Content-Range", "").startswith(f"bytes {have}-")
         bar.n = have if goes_on else 0
-        with part.open("ab" if goes_on else "wb") as file:
+        with writing(part.parent), part.open("ab" if goes_on else "wb") as file:
             for chunk in answer.iter_content(CHUNK):
-                with writing(part.parent):
-                    file.write(chunk)
-                    file.flush()
+                file.write(chunk)
+                file.flush()
                 bar.update(len(chunk))
             if file.tell() != size:
                 raise ConnectionError(f"broke off at {file.tell():,} of {size:,} bytes")
@@ -112,47 +121,41 @@ def get(url: str) -> bytes:
     return patiently(ask, url)
 
 
-class LocalArchive:
-    """A zip on this disk. Raises ValueError where it is damaged."""
-
-    def __init__(self, path: Path) -> None:
-        self.name = str(path)
-        try:
-            self.zip = zipfile.ZipFile(path)
-        except zipfile.BadZipFile as error:
-            raise ValueError(f"{path}: not a whole zip ({error}); delete it") from error
-
-    def read(self, member: str) -> bytes:
-        """One file's bytes, compared with their checksum."""
-        try:
-            return self.zip.read(member)
-        except (zipfile.BadZipFile, zlib.error, EOFError) as error:
-            raise ValueError(f"{self.name}: {member} is damaged ({error}); delete the archive and "
-                             "fetch it again") from error
-
-
 class RemoteArchive:
-    """A zip on a server, read by HTTP ranges: only the files asked for travel."""
+    """A zip on a server, read by HTTP ranges: only the files asked for travel.
+
+    Its directory is read twice before it is believed, and every file is compared with it.
+    """
 
     def __init__(self, url: str) -> None:
-        self.name, self.session = url, requests.Session()
+        self.url, self.session = url, requests.Session()
         if not probe(url).ranges:
             raise ConnectionError(f"{url}: this server cannot give parts of a file; fetch the "
                                   "whole one: python -m hpkit.download hpatches --whole")
-        self.zip = patiently(self._open, url)
+        self.zip = patiently(self._believed, url)
+        self.reader = self.zip
+
+    def _believed(self) -> zipfile.ZipFile:
+        first, second = self._open(), self._open()
+        if zip_listing(first) != zip_listing(second):
+            raise ConnectionError("two readings of its directory differ")
+        return second
 
     def _open(self) -> zipfile.ZipFile:
-        archive = RemoteZip(self.name, session=self.session, timeout=TIMEOUT)
-        archive.filename = self.name  # for messages
+        try:
+            archive = RemoteZip(self.url, session=self.session, timeout=TIMEOUT, headers=AS_IT_IS)
+        except DAMAGED as error:
+            raise ConnectionError(f"not a zip, or a damaged one ({error})") from error
+        archive.filename = self.url  # for messages
         return archive
 
-    def read(self, member: str) -> bytes:
-        """One file's bytes, compared with their checksum."""
+    def read(self, path: zipfile.Path) -> bytes:
+        """One file's bytes, compared with their checksum in the first directory."""
         def attempt() -> bytes:
             try:
-                return self.zip.read(member)
-            except BROKEN:
-                self.zip = self._open()  # the connection has lost its place
-                raise
+                return self.reader.read(self.zip.getinfo(path.at))
+            except (*BROKEN, *DAMAGED) as error:
+                self.reader = self._open()  # the connection has lost its place
+                raise error if isinstance(error, BROKEN) else ConnectionError(str(error)) from error
 
-        return patiently(attempt, f"{self.name}: {member}")
+        return patiently(attempt, f"{self.url}: {path.at}")

@@ -118,11 +118,13 @@ def test_each_notebook_is_given_only_what_it_has(first, tmp_path):
 
 def test_a_file_is_for_the_whole_book(first, tmp_path, monkeypatch):
     write(tmp_path / "02.ipynb", "# Two?", "x = 1")
-    monkeypatch.setattr(book, "find_notebooks", lambda _: [first])
-    values = {"epochs": 7}
-    assert book.assign([tmp_path / "02.ipynb"], values, values) == [{}]
-    with pytest.raises(ValueError, match="no parameter 'epochs'"):  # not so on the command line
-        book.assign([tmp_path / "02.ipynb"], values, {})
+    monkeypatch.setattr(book, "NOTEBOOKS", first.parent)
+    (tmp_path / "values.yaml").write_text("epochs: 7")
+    other, run = tmp_path / "02.ipynb", []
+    monkeypatch.setattr(book, "run", lambda *request: run.append(request) or [])
+    options = [str(other), "--out", str(tmp_path), "--no-site", "-f", str(tmp_path / "values.yaml")]
+    assert book.main(options) == 0 and run[0][1] == [{}]
+    assert book.main([*options, "-p", "epochs", "3"]) == 2  # meant for this one, which has none
 
 
 def test_a_lost_kernel_is_tried_once_more(first, tmp_path, monkeypatch):

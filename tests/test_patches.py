@@ -12,6 +12,7 @@ from hypothesis.extra import numpy as hnp
 from PIL import Image
 
 from hpkit import patches as patches_module
+from hpkit.layout import read_png
 from hpkit.noise import NOISE_FRACTION, add_noise, level_of
 from hpkit.patches import (
     LEVELS,
@@ -21,7 +22,6 @@ from hpkit.patches import (
     read_sequence,
     read_sequences,
     read_split,
-    read_strip,
     shrink,
     write_sequence,
 )
@@ -154,14 +154,13 @@ def test_a_sequence_cut_anywhere_is_refused(folder):
     for size in range(0, len(whole) - 12, 97):  # the last 12 bytes are an empty end marker
         path.write_bytes(whole[:size])
         with pytest.raises(ValueError, match="not a whole PNG file"):
-            read_strip(path)
+            read_png(path)
 
 
 def test_colour_is_converted_only_if_asked(folder):
     grey = patches(2)[:, 0].reshape(64, 32)
     save(folder / "i_one" / "t1.png", np.stack([grey] * 3, -1))
-    strip = read_strip(folder / "i_one" / "t1.png", colour=True)
-    assert np.array_equal(strip.reshape(64, 32), grey)
+    assert np.array_equal(read_png(folder / "i_one" / "t1.png", colour=True), grey)
 
 
 def test_what_is_not_there_is_named(folder, tmp_path):

@@ -184,7 +184,8 @@ def test_load_gives_the_committed_counts():
 
 
 def test_a_half_deleted_set_is_built_again(tmp_path, monkeypatch):
-    monkeypatch.setenv("HPKIT_DATA", str(tmp_path))
+    monkeypatch.setenv("HPKIT_DATA", str(tmp_path / "shared"))
+    monkeypatch.setenv("HPKIT_CACHE", str(tmp_path))
     monkeypatch.setattr(photos, "photo_table", lambda: TABLE[TABLE.name == "moon"])
     folder = photos.photos_folder()
     whole = digest(folder)

@@ -1,0 +1,67 @@
+"""Which sequences are for training, validation and test: a data set's splits.json."""
+
+import json
+from pathlib import Path
+
+from hpkit.archives import Folder, root_of
+
+
+def usual_split(data: str | Path) -> str:
+    """The split that is meant where none is named."""
+    return "photos" if str(data) == "photos" else "a"
+
+
+def splits_folder(data: str | Path) -> Folder:
+    """The folder in which the data set's splits.json is."""
+    if str(data) == "photos":
+        from hpkit.photos import photos_folder
+
+        return photos_folder()
+    if str(data) == "hpatches":
+        from hpkit.download import hpatches_folder
+
+        return hpatches_folder()
+    if not Path(data).exists():
+        raise FileNotFoundError(f'{data}: expected "photos", "hpatches", or an existing folder '
+                                "(or zip) with one folder per sequence")
+    root = root_of(Path(data))
+    beside = any((root / name).is_file() for name in ("splits.json", "splits/splits.json"))
+    return root if beside or isinstance(root, Path) else Path(data).parent
+
+
+def read_split(folder: Folder, split: str) -> dict[str, list[str]]:
+    """Names of the train, validation and test sequences of a split in `folder/splits.json`.
+
+    The official splits have no validation side: every eighth training sequence (sorted by name)
+    becomes one, because a choice made on test sequences is a result that cannot be trusted.
+    """
+    path = folder / "splits.json"
+    path = path if path.is_file() else folder / "splits" / "splits.json"
+    if not path.is_file():
+        raise FileNotFoundError(f"{folder / 'splits.json'}: not found; the official file comes "
+                                f"with python -m hpkit.download tasks --to FOLDER")
+    splits = _parse_splits(path)
+    if split not in splits:
+        raise ValueError(f"{path}: unknown split {split!r}, expected one of {', '.join(splits)}")
+    test, train = splits[split].get("test", []), sorted(splits[split].get("train", []))
+    validation = splits[split].get("validation", train[::8])
+    shared = sorted((set(train) | set(validation)) & set(test))
+    if shared:
+        raise ValueError(f"{path}: split {split!r} has {shared[0]!r} in both train and test")
+    train = [name for name in train if name not in set(validation)]
+    return {"train": train, "validation": validation, "test": test}
+
+
+def _parse_splits(path: Folder) -> dict[str, dict[str, list[str]]]:
+    try:
+        splits = json.loads(path.read_text(encoding="utf-8"))
+        lists = [names for sides in splits.values() for key, names in sides.items()
+                 if key != "name"]
+    except (ValueError, AttributeError) as error:
+        raise ValueError(f"{path}: expected JSON like {{split: {{test: [names], ...}}}} ({error})"
+                         ) from error
+    for names in lists:
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            raise ValueError(f"{path}: expected JSON like {{split: {{test: [names], ...}}}}, "
+                             f"found {str(names)[:40]} for a list of names")
+    return splits
