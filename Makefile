@@ -61,7 +61,7 @@ clean:  ## delete what was made here: .venv, the book, caches of the tools
 	rm -rf $(VENV) _book build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
-clean-cache: $(STAMP)  ## delete the data and runs that hpkit keeps (HPKIT_CACHE, HPKIT_RUNS)
+clean-cache: $(STAMP)  ## delete what hpkit keeps (HPKIT_CACHE, HPKIT_RUNS), but not HPatches
 	$(BIN)/python -c "import shutil; from hpkit.patches import cache_folder; \
 	    from hpkit.store import store_folder; \
 	    [print('deleting', path) or shutil.rmtree(path) for path in \

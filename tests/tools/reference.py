@@ -4,7 +4,7 @@
 the last call stopped, here or on another machine: a row that is there is not made again. Stage 1
 has the coursework's tables at 5 seeds; 2 the descriptor's learning rates, deep networks, chance and
 batch sizes at equal updates; 3 the arms that decide a claim at 4 times the budget; 4 the denoiser's
-learning rates; 5 more of stage 3, at 16 times too. Seeds are outermost: every arm grows with time.
+learning rates; 5 stage 3 at 16 times, then with more seeds. Seeds are outermost: all arms grow.
 """
 
 import argparse
@@ -62,21 +62,22 @@ def rates(base: Config, **factors: tuple[float, ...]) -> list[dict]:
 
 
 FEW, SOME, MANY = (0.3, 3), (0.3, 3, 10), (0.1, 0.3, 3, 10)
+DEEP = [{"depth": 8, "optimizer": name, **WHOLE} for name in (*reversed(ADAPTIVE), "sgd")]
 MORE = {
     DESCRIPTOR: rates(DESCRIPTOR, sgd=MANY, adam=SOME, nadam=SOME, adamax=SOME, rmsprop=FEW,
                       adadelta=FEW),
-    DENOISER: [{"depth": 8, "optimizer": name, **WHOLE} for name in ("sgd", *ADAPTIVE)],
+    DENOISER: DEEP,
 }
 UPDATES = {DENOISER: [{"batch_size": b, "samples": 12 * b} for b in (50, *BATCHES)]}  # 60 each
 RATES = {DENOISER: rates(DENOISER, **dict.fromkeys(OPTIMIZERS, (0.1, 10)))}
-# By descending weight in the scorecard; the first are done first.
+# The first are done first: those that decide a claim at scale 1, then the rest.
 DECISIVE = [
     (DENOISER, [{}, *({"optimizer": name} for name in reversed(ADAPTIVE)),
-                *({"batch_size": b} for b in BATCHES), WHOLE]),
-    (DESCRIPTOR, [{}, {"source": "clean"}, *({"optimizer": name} for name in reversed(ADAPTIVE))]),
-    (DENOISER, [{"depth": 6}, {"depth": 8}, *({"init": name} for name in INITS)]),
-    (DESCRIPTOR, [*({"init": name} for name in INITS), FINAL, *SINGLE.values()]),
-    (DENOISER, [{"depth": 8, "optimizer": name, **WHOLE} for name in ("sgd", *ADAPTIVE)]),
+                *({"batch_size": b} for b in BATCHES)]),
+    (DESCRIPTOR, [{}, {"source": "clean"}]),
+    (DENOISER, [*DEEP, WHOLE, {"depth": 6}, {"depth": 8}, *({"init": name} for name in INITS)]),
+    (DESCRIPTOR, [*({"optimizer": name} for name in reversed(ADAPTIVE)),
+                  *({"init": name} for name in INITS), FINAL, *SINGLE.values()]),
 ]
 
 
@@ -109,7 +110,7 @@ def configs(stages: Iterable[int]) -> Iterator[Config]:
             2: [arms(MORE, range(3)), chance(), arms(UPDATES, range(3))],
             3: [decisive(4, 0)],
             4: [arms(RATES, range(3))],
-            5: [decisive(4, 1), decisive(16, 0)]}
+            5: [decisive(16, 0), decisive(4, 1), decisive(4, 2)]}
     for stage in stages:
         yield from chain(*made[stage])
 
