@@ -132,8 +132,9 @@ def learning_rates(ax: Axes, runs: pd.DataFrame, *, score: str, ylabel: str,
     for number, (name, rows) in enumerate(several):
         colour, aside = f"C{number}", 1.06 ** (number - len(several) / 2 + 0.5)  # side by side
         mean = rows.groupby("times")[score].mean()
-        ax.plot(aside * mean.index, mean, color=colour, label=name)
-        ax.plot(aside * rows.times, rows[score], "o", ms=4, color=colour)
+        marker = "osD^vP"[number % 6]
+        ax.plot(aside * mean.index, mean, marker, ls="-", ms=5, color=colour, label=name)
+        ax.plot(aside * rows.times, rows[score], marker, ms=3, color=colour)
         ax.plot(aside, mean.get(1.0), "o", ms=13, mfc="none", color=colour)
         for times in rows.times[rows.status == "diverged"]:
             ax.plot(aside * times, float(score in ERRORS), "X", ms=10, color=colour,
