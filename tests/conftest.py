@@ -9,10 +9,10 @@ from anatomy import solutions
 from nbformat.v4 import new_code_cell
 from nbval.plugin import IPyNbCell
 
-from hpkit.patches import data_folder
+from hpkit.photos import photos_folder
 
-# The photos are those that are there; converted folders, runs and predictions go elsewhere.
-os.environ["HPKIT_DATA"] = str(data_folder())
+# The photos are the user's; converted folders, runs and predictions go elsewhere.
+os.environ["HPKIT_DATA"] = str(photos_folder().parent)
 _own = tempfile.TemporaryDirectory(prefix="hpkit-tests-")
 os.environ["HPKIT_CACHE"] = _own.name
 
