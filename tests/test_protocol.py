@@ -8,7 +8,7 @@ from web import archive, serve
 from hpkit.book import NOTEBOOKS, defaults, papermill
 from hpkit.photos import photo_table, photos_folder
 
-VALUES = {"data": "hpatches", "epochs": 1, "samples": 60, "points": 30, "test_points": 20,
+VALUES = {"data": "hpatches", "epochs": 1, "samples": 60, "points": 40, "test_points": 20,
           "denoiser_epochs": 1, "denoiser_samples": 60, "seeds": [0], "pairs": 200, "queries": 10,
           "distractors": 40, "descriptor_optimizers": ["sgd", "adam"]}
 CHAPTERS = [path for path in sorted(NOTEBOOKS.glob("*.ipynb")) if path.stem != "01_patches"]
@@ -17,13 +17,13 @@ CHAPTERS = [path for path in sorted(NOTEBOOKS.glob("*.ipynb")) if path.stem != "
 @pytest.fixture(scope="module")
 def replica(tmp_path_factory):
     """Sequences of the photos in the release's layout, behind a server; names as officially."""
-    names = [kind + name for name in photo_table().name for kind in ("i_", "v_")][:16]
+    names = [kind + name for name in photo_table().name for kind in ("i_", "v_")][:20]
     sequences = {name: {path.name: path.read_bytes() for path in
                         (photos_folder() / name).glob("*.png") if "_noise" not in path.name}
                  for name in names}
     data = tmp_path_factory.mktemp("data")
     (data / "hpatches").mkdir()
-    splits = {"a": {"name": "a", "train": names[4:], "test": names[:4]}}
+    splits = {"a": {"train": names[8:], "validation": names[4:8], "test": names[:4]}}
     (data / "hpatches" / "splits.json").write_text(json.dumps(splits))
     with serve({"/release.zip": archive(sequences)}) as site, pytest.MonkeyPatch.context() as patch:
         patch.setenv("HPKIT_DATA", str(data))
