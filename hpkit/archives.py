@@ -1,6 +1,7 @@
-"""Folders and zips of sequences: where they are, whether they are harmless, what they hold."""
+"""Folders and zips of sequences: where they are, whether they are harmless, what is in them."""
 
 import hashlib
+import json
 import struct
 import zipfile
 import zlib
@@ -65,3 +66,13 @@ def stamp_of(folder: Folder) -> str:
         files = [file for file in zip_listing(folder.root)
                  if file[0].startswith(f"{folder.at.rstrip('/')}/")]
     return hashlib.sha256(repr((VERSION, files)).encode()).hexdigest()
+
+
+def digest(content: object) -> str:
+    """The sha256 of what JSON can hold, in hexadecimal digits."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def short_digest(content: object) -> str:
+    """The first twelve digits of `digest`: a name."""
+    return digest(content)[:12]

@@ -5,25 +5,27 @@ hash of its record. Fields that only say how to score (`SCORING`) are left out o
 another question of a trained network is no reason to train it again.
 """
 
-import hashlib
-import json
 import math
 from dataclasses import Field, asdict, dataclass, fields, replace
 from numbers import Integral, Real
-from pathlib import Path
 from typing import ClassVar
 
-from hpkit.archives import zip_listing
+from hpkit.archives import short_digest
+from hpkit.losses import DENOISER_LOSSES, DESCRIPTOR_LOSSES, PAIRWISE, REDUCTIONS
 from hpkit.models import DEPTHS, INITIALIZERS
-from hpkit.optimizers import OPTIMIZERS
-from hpkit.splits import usual_split
+from hpkit.optimizers import OPTIMIZERS, SCHEDULES, rate
+from hpkit.splits import data_version, usual_split
+from hpkit.variants import DENOISERS
 
 # Changed whenever changed code changes what a training gives (tests/test_configs.py notices), so
 # that results of the old code are never taken for results of the new one.
 REVISION = 1
 SOURCES = ("clean", "noisy", "denoised")
 CHOICES = {"optimizer": tuple(OPTIMIZERS), "init": tuple(INITIALIZERS), "depth": DEPTHS,
-           "source": SOURCES, "test_source": SOURCES, "reduce": ("mean", "sum")}
+           "schedule": tuple(SCHEDULES), "source": (*SOURCES, "mixed"), "test_source": SOURCES,
+           "reduce": REDUCTIONS, "augment": ("none", "flips", "flips_invert"),
+           "network": ("l2net", "joint"), "objective": tuple(DESCRIPTOR_LOSSES)}
+OF_DENOISERS = {"network": tuple(DENOISERS), "objective": tuple(DENOISER_LOSSES)}
 SCORING = ("test_source", "test_points", "pairs", "queries", "distractors")
 
 
@@ -44,6 +46,7 @@ class Config:
     optimizer: str = "sgd"
     lr: float | None = None  # None: the coursework's
     momentum: float | None = None  # Nesterov's, of sgd alone; None: the coursework's
+    schedule: str = "constant"  # of lr
     batch_size: int = 50
     epochs: int = 5
     samples: int  # per epoch
@@ -78,11 +81,15 @@ class Config:
 
     def key(self) -> str:
         """Twelve hexadecimal digits that name the training; SCORING fields do not change it."""
-        return _hash([type(self).__name__, data_version(self.data), self.trained()])
+        return short_digest([type(self).__name__, data_version(self.data), self.trained()])
 
     def score_key(self) -> str:
         """Twelve hexadecimal digits that name how it is scored."""
-        return _hash({name: value for name, value in asdict(self).items() if name in SCORING})
+        return short_digest({name: getattr(self, name) for name in SCORING if hasattr(self, name)})
+
+    def drawn(self, side: str) -> tuple[int | None, int]:
+        """How many sequences of a side are drawn (None: all are taken), and the seed of that."""
+        return None, 0
 
     def trained(self) -> dict:
         """The fields that the trained network depends on."""
@@ -96,7 +103,10 @@ class DenoiserConfig(Config):
     Scored by its MAE (grey levels) on the noisy patches of the test sequences.
     """
 
-    depth: int = 4
+    network: str = "unet"
+    depth: int = 4  # of a U-Net
+    residual: bool = False  # the network predicts the noise
+    objective: str = "mae"  # the loss ("loss" is its value)
     sequences: int | None = 3  # drawn from the training side; None: all of it
     samples: int = 2400  # patches per epoch
     validation_sequences: int | None = None  # None: all of them; the coursework drew one
@@ -109,6 +119,10 @@ class DenoiserConfig(Config):
         # Where nothing is drawn, the number must not make two runs out of one.
         return replace(here, validation_draw=chosen if self.validation_sequences else 0)
 
+    def drawn(self, side: str) -> tuple[int | None, int]:
+        return {"train": (self.sequences, self.draw), "validation": (
+            self.validation_sequences, self.validation_draw)}.get(side, (None, 0))
+
 
 @dataclass(frozen=True, kw_only=True)
 class DescriptorConfig(Config):
@@ -117,26 +131,49 @@ class DescriptorConfig(Config):
     Trained on `source`, scored on `test_source` by the mAP of the three tasks.
     """
 
-    source: str = "denoised"
+    network: str = "l2net"  # or "joint": the denoiser in front of it, trained further with it
+    source: str = "denoised"  # "mixed": clean, each patch given noise with chance noisy_share
     test_source: str = "denoised"
+    noisy_share: float = 0.75
+    augment: str = "none"
+    standardize: bool = False  # these seven: see L2Net
+    affine: bool = True
+    final_norm: bool = False
+    unit: bool = False
+    dropout: float = 0.3
+    norm_momentum: float = 0.01
+    half: bool = False
     points: int | None = 40
-    samples: int = 1500  # triplets per epoch
+    samples: int = 1500  # triplets (or positive pairs) per epoch
+    batch_photos: int | None = None  # a batch's points come from so many; None: from all
+    objective: str = "triplet"  # the loss ("loss" is its value)
     margin: float = 1.0
     reduce: str = "mean"
     pairs: int = 5000  # verification pairs of each kind
     queries: int = 100
     distractors: int = 300
+    denoiser_network: str = "unet"
     denoiser_depth: int = 4
+    denoiser_residual: bool = False
+    denoiser_objective: str = "mae"
     denoiser_sequences: int | None = 3
     denoiser_points: int | None = None
     denoiser_init: str = "he_normal"
     denoiser_optimizer: str = "sgd"
     denoiser_lr: float | None = None
     denoiser_momentum: float | None = None
+    denoiser_schedule: str = "constant"
     denoiser_batch_size: int = 50
     denoiser_epochs: int = 5
     denoiser_samples: int = 2400
     SGD: ClassVar = (0.1, 0.0)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("samples", "validation_samples"):
+            if self.objective in PAIRWISE and (getattr(self, name) - 1) % self.batch_size == 0:
+                raise ValueError(f"DescriptorConfig: {name} is {getattr(self, name)}, one pair in "
+                                 f"the last batch of {self.batch_size}: expected two or none")
 
     def resolved(self) -> "DescriptorConfig":
         here = super().resolved()
@@ -145,15 +182,15 @@ class DescriptorConfig(Config):
         return replace(here, **{f"denoiser_{name}": value for name, value in found.items()})
 
     def trained(self) -> dict:
-        """Without the denoiser's fields where clean or noisy patches are trained on."""
+        """Without the denoiser's fields where the training needs none."""
         kept = super().trained()
-        if self.source == "denoised":
+        if self.source == "denoised" or self.network == "joint":
             return kept
         return {name: value for name, value in kept.items() if not name.startswith("denoiser_")}
 
     def score_key(self) -> str:
         """The denoiser of the test patches counts where the training did not need it."""
-        return _hash([super().score_key(), self.denoiser().key()
+        return short_digest([super().score_key(), self.denoiser().key()
                       if "denoised" in (self.source, self.test_source) else None])
 
     def denoiser(self) -> DenoiserConfig:
@@ -163,15 +200,6 @@ class DescriptorConfig(Config):
         own = {name.removeprefix("denoiser_"): value for name, value in asdict(self).items()
                if name.startswith("denoiser_")}
         return DenoiserConfig(**own, **{name: getattr(self, name) for name in shared}).resolved()
-
-
-def rate(optimizer: str, lr: float | None, momentum: float | None, sgd_lr: float,
-         sgd_momentum: float) -> dict[str, float]:
-    """lr and momentum with None filled in: the coursework's for sgd, else the default of Keras."""
-    sgd = optimizer == "sgd"
-    usual = sgd_lr if sgd else OPTIMIZERS[optimizer][1]
-    return {"lr": usual if lr is None else lr,
-            "momentum": (sgd_momentum if sgd else 0.0) if momentum is None else momentum}
 
 
 def varied(base: Config, **changes: object) -> Config:
@@ -184,31 +212,24 @@ def varied(base: Config, **changes: object) -> Config:
     return replace(base, **changes)
 
 
-def data_version(data: str) -> str:
-    """What a result says about its data: "photos-v1", "hpatches-" and a hash of what the published
-    archive holds, or a hash of a folder's names and sizes (of a zip, and the splits.json beside).
-    """
-    if data == "photos":
-        from hpkit.photos import VERSION
-
-        return f"photos-v{VERSION}"
-    if data == "hpatches" or (Path(data) / "source.json").is_file():
-        from hpkit.download import archive_version
-
-        return f"hpatches-{archive_version(None if data == 'hpatches' else Path(data))}"
-    if Path(data).is_file():
-        beside = Path(data).parent / "splits.json"
-        return _hash([zip_listing(Path(data)), beside.read_text() if beside.is_file() else ""])
-    return _hash([(str(path.relative_to(data)), path.stat().st_size)
-                  for path in sorted(Path(data).rglob("*.*")) if path.suffix in (".png", ".json")])
+def choices(owner: str, name: str) -> tuple:
+    """The valid values of a field of "DenoiserConfig" or "DescriptorConfig"; (): any."""
+    plain = name.removeprefix("denoiser_")
+    denoisers = owner == "DenoiserConfig" or plain != name
+    return (OF_DENOISERS if denoisers and plain in OF_DENOISERS else CHOICES).get(plain, ())
 
 
 def _checked(owner: str, field: Field, value: object) -> object:
     """The value as a plain number where it is one; ValueError where it is not a valid one."""
     name, kind = field.name.removeprefix("denoiser_"), str(field.type)
     refused = f"{owner}: {field.name} is {value!r}, expected "
-    if name in CHOICES and value not in CHOICES[name]:
-        raise ValueError(f"{refused}one of {', '.join(map(str, CHOICES[name]))}")
+    valid = choices(owner, field.name)
+    if valid and value not in valid:
+        raise ValueError(f"{refused}one of {', '.join(map(str, valid))}")
+    if "bool" in kind:
+        if value not in (True, False):
+            raise ValueError(f"{refused}True or False")
+        return bool(value)
     if "str" in kind or (value is None and "None" in kind):
         return value
     least = 0 if name in ("seed", "draw", "validation_draw", "folds") else 1
@@ -219,7 +240,3 @@ def _checked(owner: str, field: Field, value: object) -> object:
     if not isinstance(value, Real) or isinstance(value, bool) or not 0 <= value < math.inf:
         raise ValueError(f"{refused}a finite number of at least 0")
     return float(value)
-
-
-def _hash(content: object) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]

@@ -7,9 +7,14 @@ number of points. A noisy twin of `e1.png` is `e1_noise.png`. The same inside a 
 
 import errno
 import io
+import json
 import os
+import shutil
+import tempfile
+import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -202,3 +207,34 @@ def open_array(arrays: Path, name: str, kind: str) -> np.ndarray:
             raise
         raise OSError(f"{path}: too many files are open; allow more, e.g. by: ulimit -n 4096"
                       ) from error
+
+
+# --- a data set that is made here ----------------------------------------------------------------
+
+def build_folder(folder: Path, write: Callable[[Path, str], None],
+                 splits: dict[str, dict[str, list[str]]], workers: int = 2) -> None:
+    """Make a data set: `write(part, name)` for each sequence in `splits`, then its splits.json.
+
+    It appears under its name only when it is whole. A build that dies leaves only a `.partial`
+    folder behind, and of two builds at once the first to finish wins.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    for left in folder.parent.glob(f"{folder.name}.partial-*"):
+        if time.time() - left.stat().st_mtime > 3600:  # of a build that was killed
+            shutil.rmtree(left, ignore_errors=True)
+    partial = Path(tempfile.mkdtemp(prefix=f"{folder.name}.partial-", dir=folder.parent))
+    try:
+        (partial / "arrays").mkdir()
+        names = [name for sides in splits.values() for side in sides.values() for name in side]
+        with ThreadPoolExecutor(workers) as pool:
+            list(pool.map(lambda name: write(partial, name), names))
+        named = {split: {"name": split, **sides} for split, sides in splits.items()}
+        (partial / "splits.json").write_text(json.dumps(named))
+        partial.chmod(0o755)  # a temporary folder is its owner's alone; a cache may be shared
+        try:
+            os.replace(partial, folder)
+        except OSError:  # another build was faster: its folder is as good as ours
+            if not folder.is_dir():
+                raise
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)

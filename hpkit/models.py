@@ -1,11 +1,12 @@
 """The two networks: `UNet` cleans a noisy patch, `L2Net` turns a patch into 128 numbers.
 
-Both are the coursework's baselines layer by layer: pixels go in as 0..255, nothing is normalised on
-the way in or out. What Keras does otherwise than torch by default is done here as in Keras:
-the padding, the batch norm's momentum and epsilon, and the initial weights.
+By default both are the coursework's baselines layer by layer: pixels go in as 0..255, nothing is
+normalised on the way in or out. What Keras does otherwise than torch by default is done here as in
+Keras: the padding, the batch norm's momentum and epsilon, and the initial weights.
 """
 
 from collections.abc import Callable
+from functools import partial
 from itertools import pairwise
 
 import torch
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 
 DEPTHS = (4, 6, 8)
 L2NET_LAYERS = ((32, 1), (32, 1), (64, 2), (64, 1), (128, 2), (128, 1))  # (channels, stride)
+HALF_LAYERS = ((64, 1), (64, 1), (128, 2), (128, 1))
 
 
 class UNet(nn.Module):
@@ -52,25 +54,39 @@ class UNet(nn.Module):
 
 
 class L2Net(nn.Module):
-    """Descriptor, (n, 1, 32, 32) pixels on 0..255 -> (n, 128), not normalised to unit length.
+    """Descriptor, (n, 1, 32, 32) pixels on 0..255 -> (n, 128).
 
-    The layer list is HardNet's (Mishchuk et al. 2017, arXiv:1705.10872), here with biases and
-    without the normalisation of its input and output. Raises ValueError for an unknown init.
+    The layer list is HardNet's (Mishchuk et al. 2017, arXiv:1705.10872), by default with biases and
+    without the normalisation of its input and output, as in the coursework. standardize: each patch
+    to mean 0 and deviation 1 first. affine: batch norms scale and shift. final_norm: one more batch
+    norm, never affine, after the last convolution. unit: descriptors of length 1. norm_momentum: of
+    the running statistics, 0.01 as in Keras. half: begin at 16x16 pixels, each with the four it
+    stands for as channels: half the work. Raises ValueError for an unknown init.
     """
 
-    def __init__(self, seed: int | None = None, init: str = "he_normal") -> None:
+    def __init__(self, seed: int | None = None, init: str = "he_normal", *,
+                 standardize: bool = False, affine: bool = True, final_norm: bool = False,
+                 unit: bool = False, dropout: float = 0.3, norm_momentum: float = 0.01,
+                 half: bool = False) -> None:
         super().__init__()
-        layers, before = [], 1
-        for channels, stride in L2NET_LAYERS:  # 32x32, after each stride of 2: 16x16, 8x8
-            layers += [conv(before, channels, stride=stride),
-                       nn.BatchNorm2d(channels, eps=1e-3, momentum=0.01), nn.ReLU()]
+        self.standardize, self.unit = standardize, unit
+        norm = partial(nn.BatchNorm2d, eps=1e-3, momentum=norm_momentum)
+        layers, before = ([nn.PixelUnshuffle(2)], 4) if half else ([], 1)
+        for channels, stride in HALF_LAYERS if half else L2NET_LAYERS:
+            layers += [conv(before, channels, stride=stride), norm(channels, affine=affine),
+                       nn.ReLU()]
             before = channels
-        layers += [nn.Dropout(0.3), conv(before, 128, 8, same=False), nn.Flatten()]  # 8x8 -> 1x1
-        self.layers = nn.Sequential(*layers)
+        layers += [nn.Dropout(dropout), conv(before, 128, 8, same=False)]  # 8x8 -> 1x1
+        layers += [norm(128, affine=False)] if final_norm else []
+        self.layers = nn.Sequential(*layers, nn.Flatten())
         initialise(self, init, seed)
 
     def forward(self, patches: Tensor) -> Tensor:
-        return self.layers(patches)
+        if self.standardize:
+            deviation, mean = torch.std_mean(patches, dim=(1, 2, 3), keepdim=True)
+            patches = (patches - mean) / (deviation + 0.1)  # a flat patch stays finite
+        descriptors = self.layers(patches)
+        return F.normalize(descriptors.float()) if self.unit else descriptors
 
 
 def conv(before: int, after: int, kernel: int = 3, stride: int = 1, same: bool = True) -> nn.Module:

@@ -1,6 +1,7 @@
 """The image-noise model: independent Gaussian noise that grows with the level and the contrast."""
 
 import zlib
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -27,3 +28,9 @@ def add_noise(patches: np.ndarray, sequence: str, patch_type: str) -> np.ndarray
     sigma = NOISE_FRACTION[level_of(patch_type)] * span[:, None, None]
     noise = random.standard_normal(patches.shape).astype(np.float32) * sigma
     return np.clip(np.rint(patches + noise), 0, 255).astype(np.uint8)
+
+
+def twins_of(clean: np.ndarray, sequence: str, types: Sequence[str]) -> np.ndarray:
+    """The noisy twins of a sequence's patches, uint8 (points, types, height, width)."""
+    return np.stack([add_noise(clean[:, column], sequence, patch_type)
+                     for column, patch_type in enumerate(types)], 1)

@@ -1,17 +1,27 @@
-"""The coursework's optimizers, with the learning rates that Keras gave them in 2019."""
+"""The coursework's optimizers, with the learning rates that Keras gave them in 2019, and AdamW."""
 
 import math
+from collections.abc import Callable
 
 from torch import nn, optim
 
+WARMUP = 0.05  # the share of the training in which the learning rate grows from 0
 # name: (class, learning rate, settings)
-OPTIMIZERS: dict[str, tuple[type[optim.Optimizer], float, dict[str, float]]] = {
+COURSEWORK: dict[str, tuple[type[optim.Optimizer], float, dict[str, float]]] = {
     "sgd": (optim.SGD, 1e-2, {}),
     "rmsprop": (optim.RMSprop, 1e-3, {"alpha": 0.9, "eps": 1e-7}),
     "adam": (optim.Adam, 1e-3, {"eps": 1e-7}),
     "adamax": (optim.Adamax, 2e-3, {"eps": 1e-7}),
     "nadam": (optim.NAdam, 2e-3, {"eps": 1e-7, "momentum_decay": 0.004}),
     "adadelta": (optim.Adadelta, 1.0, {"rho": 0.95, "eps": 1e-7}),
+}
+# Not the coursework's: Loshchilov and Hutter, "Decoupled weight decay regularization", ICLR 2019.
+OPTIMIZERS = COURSEWORK | {"adamw": (optim.AdamW, 1e-3, {"weight_decay": 1e-4})}
+SCHEDULES: dict[str, Callable[[float], float]] = {  # learning rate / `lr` after a share of training
+    "constant": lambda done: 1.0,
+    "decay": lambda done: 1 - done,  # linear, to 0
+    "warmup": lambda done: min(done / WARMUP, 1),
+    "warmup_decay": lambda done: min(done / WARMUP, 1 - done),
 }
 
 
@@ -35,3 +45,22 @@ def make_optimizer(name: str, model: nn.Module, lr: float | None = None,
     if momentum:
         settings = {"momentum": momentum, "nesterov": True}
     return kind(model.parameters(), lr=lr, **settings)
+
+
+def rate(optimizer: str, lr: float | None, momentum: float | None, sgd_lr: float,
+         sgd_momentum: float) -> dict[str, float]:
+    """lr and momentum with None filled in: the coursework's for sgd, else the default of Keras."""
+    sgd = optimizer == "sgd"
+    usual = sgd_lr if sgd else OPTIMIZERS[optimizer][1]
+    return {"lr": usual if lr is None else lr,
+            "momentum": (sgd_momentum if sgd else 0.0) if momentum is None else momentum}
+
+
+def make_schedule(name: str) -> Callable[[float], float]:
+    """One of SCHEDULES: from the share of the training that is done to a factor of the rate.
+
+    Raises ValueError for an unknown name.
+    """
+    if name not in SCHEDULES:
+        raise ValueError(f"unknown schedule {name!r}: expected one of {', '.join(SCHEDULES)}")
+    return SCHEDULES[name]

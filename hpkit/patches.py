@@ -19,7 +19,7 @@ from hpkit.layout import (
     shrink,
     write_sequence,
 )
-from hpkit.splits import read_split, splits_folder, usual_split
+from hpkit.splits import EMBEDDED, read_split, splits_folder, usual_split
 
 __all__ = ["LEVELS", "PATCH_TYPES", "SIZE", "PatchData", "PatchSet", "cache_folder", "data_folder",
            "load", "read_sequence", "read_sequences", "read_split", "shrink", "splits_folder",
@@ -143,11 +143,11 @@ def load(data: str | Path = "photos", *, split: str | None = None, points: int |
          colour: bool = False) -> PatchData:
     """Train, validation and test patches of "photos", of "hpatches", or of a folder like HPatches.
 
-    "photos" are built on the first call; "hpatches" fetches the sequences that are not there yet,
-    after it has said how much that is. A folder (or zip) of PNGs is converted once. split: a name
-    in splits.json ("a" by default). points: keep only the first points of each sequence. colour:
-    accept colour PNGs and turn them grey. Raises ValueError or OSError with one sentence for what
-    is missing or malformed.
+    "photos" and "scenes" (see `hpkit.scenes`) are built on the first call; "hpatches" fetches the
+    sequences that are not there yet, after it has said how much that is. A folder (or zip) of PNGs
+    is converted once. split: a name in splits.json ("a" by default). points: keep only the first
+    points of each sequence. colour: accept colour PNGs and turn them grey. Raises ValueError or
+    OSError with one sentence for what is missing or malformed.
     """
     sides = read_split(splits_folder(data), split or usual_split(data))
     everything = read_sequences(data, [n for names in sides.values() for n in names], colour=colour)
@@ -179,7 +179,7 @@ def _arrays(data: str | Path, names: tuple[str, ...], colour: bool) -> Path:
         from hpkit.download import fetch
 
         return fetch(names)
-    source = splits_folder(data) if str(data) == "photos" else Path(data)
+    source = splits_folder(data) if str(data) in EMBEDDED else Path(data)
     if not source.exists():
         raise FileNotFoundError(f"{data}: not found")
     if (source / "arrays").is_dir():

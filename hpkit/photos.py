@@ -7,14 +7,9 @@ from the keypoints in its left half, `v_` (the viewpoint changes) from those in 
 import hashlib
 import importlib.util
 import io
-import json
-import os
 import shutil
-import tempfile
-import time
 import zlib
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import cv2
@@ -22,7 +17,8 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from hpkit.noise import add_noise, level_of
+from hpkit.layout import build_folder
+from hpkit.noise import level_of, twins_of
 from hpkit.patches import PATCH_TYPES, cache_folder, data_folder, shrink, write_sequence
 
 VERSION = 1       # of the data: a new number builds a new folder
@@ -59,8 +55,14 @@ def keypoint_table() -> pd.DataFrame:
     return pd.read_csv(HERE / "keypoints.csv.gz")
 
 
-def read_photo(name: str) -> np.ndarray:
-    """The embedded photo in grey, uint8 (height, width).
+def split_names() -> dict[str, list[str]]:
+    """The sequences of each side, "train", "validation" and "test"."""
+    return {side: [f"{kind}_{name}" for name in rows.name for kind in "iv"]
+            for side, rows in photo_table().groupby("split")}
+
+
+def read_photo(name: str, colour: bool = False) -> np.ndarray:
+    """The embedded photo in grey, uint8 (height, width), or in colour, (height, width, 3).
 
     Raises ValueError where the installed file is not the one that the keypoints belong to.
     """
@@ -71,7 +73,7 @@ def read_photo(name: str) -> np.ndarray:
     if found != row.sha256:
         raise ValueError(f"{path}: sha256 {found[:12]}..., expected {row.sha256[:12]}...: "
                          f"this version of {row.package} ships another photo")
-    return np.asarray(Image.open(io.BytesIO(data)).convert("L"))
+    return np.asarray(Image.open(io.BytesIO(data)).convert("RGB" if colour else "L"))
 
 
 # --- geometry ------------------------------------------------------------------------------------
@@ -136,13 +138,17 @@ def cut(image: np.ndarray, matrix: np.ndarray, centre: np.ndarray, homography: n
 def relight(photo: np.ndarray, strength: float, random: np.random.RandomState) -> np.ndarray:
     """The photo under other light (strength 0..1): gamma, gain, offset, a gradient, and blur."""
     gamma, gain, offset, slope = random.uniform(-1, 1, 4) * strength
-    height, width = photo.shape
-    direction = random.uniform(0, 2 * np.pi)
-    y, x = np.mgrid[-1:1:height * 1j, -1:1:width * 1j]
-    light = 1 + 0.5 * slope * (x * np.cos(direction) + y * np.sin(direction))
+    light = gradient(photo.shape, slope, random.uniform(0, 2 * np.pi))
     image = (photo / 255.0) ** np.exp(0.6 * gamma) * np.exp(0.4 * gain) * light + 0.12 * offset
     blurred = cv2.GaussianBlur(255 * image, (0, 0), 0.3 + random.uniform(0, 1) * strength)
     return np.clip(np.rint(blurred), 0, 255).astype(np.uint8)
+
+
+def gradient(shape: tuple[int, int], slope: float, direction: float) -> np.ndarray:
+    """Light that grows across an image, 1 in its middle; direction in radians: float (h, w)."""
+    height, width = shape
+    y, x = np.mgrid[-1:1:height * 1j, -1:1:width * 1j]
+    return 1 + 0.5 * slope * (x * np.cos(direction) + y * np.sin(direction))
 
 
 def move(photo: np.ndarray, strength: float, random: np.random.RandomState
@@ -151,20 +157,30 @@ def move(photo: np.ndarray, strength: float, random: np.random.RandomState
 
     A turn, a zoom, a foreshortening of up to one half along a random axis, and perspective.
     """
+    turn, zoom, slant, tip = random.uniform(-1, 1, 4) * strength
+    smooth = cv2.GaussianBlur(photo, (0, 0), 0.3 + 0.5 * strength)  # against aliasing
+    return look_from(smooth, 0.5 * turn, 0.25 * zoom, 0.5 * strength, slant * np.pi, 0.3 * tip)
+
+
+def look_from(photo: np.ndarray, turn: float, zoom: float, slant: float, axis: float, tip: float
+              ) -> tuple[np.ndarray, np.ndarray]:
+    """The photo from a viewpoint, whole in its frame, and the homography (3, 3) to it.
+
+    turn, axis: radians. zoom: logarithm of the scale. slant: how much shorter things are along the
+    axis, 0..1. tip: perspective, the change of scale along the axis over the photo's longer side.
+    """
     height, width = photo.shape
     centre = np.array([[1, 0, -width / 2], [0, 1, -height / 2], [0, 0, 1.0]])
-    turn, zoom, slant, tip = random.uniform(-1, 1, 4) * strength
-    axis = rotation(np.array(slant * np.pi))
-    tilt = axis @ np.diag([1 - 0.5 * strength, 1.0]) @ axis.T
+    axes = rotation(np.array(axis))
     view = np.eye(3)
-    view[:2, :2] = rotation(np.array(0.5 * turn)) @ tilt * np.exp(0.25 * zoom)
-    view[2, :2] = 0.3 * tip * axis[:, 0] / max(height, width)
+    view[:2, :2] = (rotation(np.array(turn)) @ (axes @ np.diag([1 - slant, 1.0]) @ axes.T)
+                    * np.exp(zoom))
+    view[2, :2] = tip * axes[:, 0] / max(height, width)
     corners = np.array([[[0, 0], [width, 0], [width, height], [0, height]]], float)
     seen = cv2.perspectiveTransform(corners, view @ centre)[0]
     low, high = seen.min(0), np.ceil(seen.max(0) - seen.min(0)).astype(int)
     homography = np.array([[1, 0, -low[0]], [0, 1, -low[1]], [0, 0, 1.0]]) @ view @ centre
-    smooth = cv2.GaussianBlur(photo, (0, 0), 0.3 + 0.5 * strength)  # against aliasing
-    image = cv2.warpPerspective(smooth, homography, (int(high[0]), int(high[1])),
+    image = cv2.warpPerspective(photo, homography, (int(high[0]), int(high[1])),
                                 flags=cv2.INTER_LINEAR)
     return image, homography
 
@@ -197,41 +213,16 @@ def cut_sequence(sequence: str, photo: np.ndarray, points: pd.DataFrame) -> np.n
 # --- building ------------------------------------------------------------------------------------
 
 def build(folder: Path, photos: Iterable[str] | None = None, workers: int = 2) -> None:
-    """Write the set in the HPatches layout; it appears under its name only when it is whole.
-
-    A build that dies leaves only a `.partial` folder behind, and of two builds at once the first
-    to finish wins.
-    """
-    table, points = photo_table(), keypoint_table()
-    table = table if photos is None else table[table.name.isin(list(photos))]
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    for left in folder.parent.glob(f"{folder.name}.partial-*"):
-        if time.time() - left.stat().st_mtime > 3600:  # of a build that was killed
-            shutil.rmtree(left, ignore_errors=True)
-    partial = Path(tempfile.mkdtemp(prefix=f"{folder.name}.partial-", dir=folder.parent))
-    try:
-        jobs = [(partial, kind + name, points) for name in table.name for kind in ("i_", "v_")]
-        (partial / "arrays").mkdir()
-        with ThreadPoolExecutor(workers) as pool:
-            list(pool.map(lambda job: _build_sequence(*job), jobs))
-        sides = {side: [f"{kind}{name}" for name in rows.name for kind in ("i_", "v_")]
-                 for side, rows in table.groupby("split")}
-        (partial / "splits.json").write_text(json.dumps({"photos": {"name": "photos", **sides}}))
-        partial.chmod(0o755)  # a temporary folder is its owner's alone; a cache may be shared
-        try:
-            os.replace(partial, folder)
-        except OSError:  # another build was faster: its folder is as good as ours
-            if not folder.is_dir():
-                raise
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+    """Write the set in the HPatches layout, with arrays beside it; see `layout.build_folder`."""
+    sides = {side: [name for name in names if photos is None or name[2:] in photos]
+             for side, names in split_names().items()}
+    build_folder(folder, _write_sequence, {"photos": sides}, workers)
 
 
-def _build_sequence(folder: Path, sequence: str, points: pd.DataFrame) -> None:
-    own = points[points.sequence == sequence]
-    clean = cut_sequence(sequence, read_photo(sequence[2:]), own)
-    noisy = np.stack([add_noise(clean[:, column], sequence, patch_type)
-                      for column, patch_type in enumerate(PATCH_TYPES)], 1)
+def _write_sequence(folder: Path, sequence: str) -> None:
+    points = keypoint_table()
+    clean = cut_sequence(sequence, read_photo(sequence[2:]), points[points.sequence == sequence])
+    noisy = twins_of(clean, sequence, PATCH_TYPES)
     write_sequence(folder / sequence, clean, noisy)
     np.save(folder / "arrays" / f"{sequence}_clean.npy", clean)
     np.save(folder / "arrays" / f"{sequence}_noisy.npy", noisy)

@@ -4,7 +4,7 @@ A process that is killed at any moment loses the epoch it was in and nothing els
 goes on from there, bit for bit. `hpkit.store` has the files.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, as_completed
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -15,24 +15,20 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from filelock import FileLock
+from filelock import FileLock, Timeout
 from safetensors.torch import load_file
 from torch import nn
 from tqdm.auto import tqdm
 
 from hpkit import store as files
 from hpkit.configs import Config, DenoiserConfig, DescriptorConfig, varied
-from hpkit.evaluation import denoise, describe, evaluate
-from hpkit.losses import mae, triplet_loss
-from hpkit.models import L2Net, UNet
-from hpkit.patches import PatchSet, read_sequences, read_split, splits_folder
+from hpkit.evaluation import denoise
+from hpkit.recipes import DenoiserRecipe, DescriptorRecipe, side
 from hpkit.store import store_folder
-from hpkit.tasks import OFFICIAL, tasks_for, warn_unofficial
-from hpkit.training import Epoch, Pairs, TrainingDiverged, Triplets, fit
+from hpkit.training import Epoch, TrainingDiverged, fit
 
-__all__ = ["DenoiserConfig", "DescriptorConfig", "Run", "ablate", "run", "store_folder"]
-SCORES = {DenoiserConfig: ("test_mae",),
-          DescriptorConfig: ("verification", "matching", "retrieval")}
+__all__ = ["DenoiserConfig", "DescriptorConfig", "Progress", "Run", "ablate", "follow", "run",
+           "side", "store_folder"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,6 +58,16 @@ class Run:
                 **self.scores, **told, "key": self.folder.name}
 
 
+@dataclass(frozen=True, eq=False)
+class Progress:
+    """Where a run stands. history: as a Run's; model: as after its last row, to look at only."""
+
+    config: Config
+    history: pd.DataFrame
+    model: nn.Module
+    status: str  # "running", "finished" or "diverged"
+
+
 def run(config: Config, *, store: str | Path | None = None, progress: bool = False) -> Run:
     """The run of this configuration: from the store, gone on with, or from the start.
 
@@ -70,13 +76,46 @@ def run(config: Config, *, store: str | Path | None = None, progress: bool = Fal
     warning and set aside. Raises ValueError for a configuration that cannot be trained.
     """
     config = config.resolved()
-    folder = Path(store or store_folder()) / config.key()
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    # The lock is the operating system's: it falls when its process dies, however it dies.
+    folder = _folder(config, store)
     with FileLock(f"{folder}.lock"), _threads(config.threads):
-        info = files.open_run(folder, config) or _train(config, folder, progress)
+        info = files.open_run(folder, config)
+        if info is None:
+            steps = _train(config, folder)
+            with tqdm(total=config.epochs, initial=len(next(steps).history), unit="epoch",
+                      disable=not progress, leave=False) as bar:
+                for step in steps:
+                    bar.update(len(step.history) - bar.n)
+            info = files.read_json(folder / "run.json")
         scores = _scores(config, folder, info["status"])
     return Run(config, folder, pd.read_csv(folder / "history.csv"), scores, info)
+
+
+def follow(config: Config, *, store: str | Path | None = None,
+           stopped: Callable[[], bool] | None = None) -> Iterator[Progress]:
+    """`run` without scores, a step at a time: where the run stands now, then after each epoch.
+
+    A denoiser that it needs is followed first, in steps of its own. stopped: asked before each
+    batch; finished epochs are kept, and the next call goes on from there. Raises RuntimeError where
+    someone else trains this run now, ValueError for a configuration that cannot be trained.
+    """
+    config, step = config.resolved(), None
+    if "denoiser_depth" in config.trained():  # only where the training needs one
+        for step in follow(config.denoiser(), store=store, stopped=stopped):
+            yield step
+        if step.status == "running":  # it was stopped
+            return
+    folder = _folder(config, store)
+    try:
+        lock = FileLock(f"{folder}.lock", timeout=1).acquire()
+    except Timeout as error:
+        raise RuntimeError(f"run {folder.name} is being trained elsewhere: wait for it") from error
+    with lock, _threads(config.threads):
+        info = files.open_run(folder, config)
+        if info is None:
+            yield from _train(config, folder, stopped)
+        else:
+            yield Progress(config, pd.read_csv(folder / "history.csv"), trained(config, folder),
+                           info["status"])
 
 
 def ablate(base: Config, seeds: Iterable[int], *, executor: Executor | None = None,
@@ -108,131 +147,93 @@ def _row(config: Config, store: str | None, progress: bool = False) -> dict:
 
 # --- what a configuration means ------------------------------------------------------------------
 
-def network(config: Config) -> nn.Module:
-    """The network of a configuration with its initial weights."""
+def recipe(config: Config, store: Path | None = None) -> DenoiserRecipe | DescriptorRecipe:
+    """What `hpkit.recipes` says of a configuration; its denoiser comes from the store."""
     if isinstance(config, DenoiserConfig):
-        return UNet(config.depth, seed=config.seed, init=config.init)
-    return L2Net(seed=config.seed, init=config.init)
+        return DenoiserRecipe(config)
+    denoiser = config.denoiser()
+    return DescriptorRecipe(
+        config, denoiser=lambda: _denoiser(denoiser, store).model(),
+        denoised=lambda name: _denoised(denoiser, name, config.test_points if name == "test"
+                                        else config.points, store))
+
+
+def network(config: Config, store: Path | None = None) -> nn.Module:
+    """The network of a configuration with its initial weights."""
+    return recipe(config, store).network()
 
 
 def trained(config: Config, folder: Path) -> nn.Module:
     """The network with the weights in a run's folder."""
-    model = network(config)
+    model = network(config, folder.parent)
     model.load_state_dict(load_file(folder / "weights.safetensors"))
     return model.eval()
 
 
-def side(config: Config, name: str) -> PatchSet:
-    """The "train", "validation" or "test" patches of a configuration, clean and noisy.
-
-    "train" is without the left-out fold; the two sequences of a photo (i_moon, v_moon) are in the
-    same fold. A denoiser draws its training and validation sequences from what is left. Only the
-    sequences that are needed are fetched.
-    """
-    names = read_split(splits_folder(config.data), config.split)[name]
-    points = config.test_points if name == "test" else config.points
-    if name == "train" and config.folds:
-        names = _without_fold(names, config.folds, config.draw)
-    if isinstance(config, DenoiserConfig) and name != "test":
-        names = (_drawn(names, config.sequences, config.draw) if name == "train" else
-                 _drawn(names, config.validation_sequences, config.validation_draw))
-    return read_sequences(config.data, names).head(points)
-
-
-def _without_fold(names: Iterable[str], folds: int, draw: int) -> list[str]:
-    photos = sorted({name.partition("_")[2] for name in names})
-    if folds > len(photos):
-        raise ValueError(f"folds is {folds}, and there are {len(photos)} training photos: "
-                         "expected at most as many (0: no folds)")
-    left_out = photos[draw % folds::folds]
-    return [name for name in names if name.partition("_")[2] not in left_out]
-
-
-def _drawn(names: Iterable[str], number: int | None, seed: int) -> list[str]:
-    names = list(names)
-    if number is None:
-        return names
-    if number > len(names):
-        raise ValueError(f"{number} sequences asked for, and there are {len(names)} to draw from")
-    return list(np.random.RandomState(seed).choice(names, number, replace=False))
-
-
-def _with_denoised(config: DescriptorConfig, name: str, store: Path) -> PatchSet:
-    """A descriptor's side with its denoiser's patches as a third source."""
-    points = config.test_points if name == "test" else config.points
-    return side(config, name).with_source("denoised",
-                                          _denoised(config.denoiser(), name, points, store))
+def _denoiser(config: DenoiserConfig, store: Path | None) -> Run:
+    made = run(config, store=store)
+    if made.info["status"] == "diverged":
+        raise ValueError(f"{made.folder}: this denoiser diverged, expected a finished one")
+    return made
 
 
 @lru_cache(maxsize=3)  # three sides of one denoiser: the next runs of a sweep want the same ones
 def _denoised(denoiser: DenoiserConfig, name: str, points: int | None, store: Path) -> np.ndarray:
-    made = run(denoiser, store=store)
-    if made.info["status"] == "diverged":
-        raise ValueError(f"{made.folder}: this denoiser diverged, expected a finished one")
     whole = replace(denoiser, sequences=None, validation_sequences=None, points=points,
                     test_points=points)
-    return denoise(made.model(), side(whole, name)["noisy"], device=denoiser.device,
-                   precision=denoiser.precision)
+    return denoise(_denoiser(denoiser, store).model(), side(whole, name)["noisy"],
+                   device=denoiser.device, precision=denoiser.precision)
 
 
 # --- training and scoring ------------------------------------------------------------------------
 
-def _train(config: Config, folder: Path, progress: bool) -> dict:
-    """From the last finished epoch in the folder, or the start, to the end."""
+def _folder(config: Config, store: str | Path | None) -> Path:
+    """Of a run. Its lock is the operating system's: it falls when its process dies, in any way."""
+    whole = Path(store or store_folder())
+    whole.mkdir(parents=True, exist_ok=True)
+    return whole / config.key()
+
+
+def _train(config: Config, folder: Path,
+           stopped: Callable[[], bool] | None = None) -> Iterator[Progress]:
+    """From the last finished epoch in the folder, or the start, to the end, or until `stopped`."""
     folder.mkdir(exist_ok=True)
     files.write_json(folder / "config.json", asdict(config))
     kept = files.read_checkpoint(folder) or {"state": None, "history": []}
-    model, history, status = network(config), kept["history"], "finished"
-    epochs = _epochs(config, model, folder.parent, kept["state"])
+    model, history = network(config, folder.parent), kept["history"]
+    epochs = _epochs(config, model, folder.parent, kept["state"], stopped)
+    yield Progress(config, files.table(history), model, "running")
     try:
-        for epoch in tqdm(epochs, initial=len(history), total=config.epochs, unit="epoch",
-                          disable=not progress, leave=False):
+        for epoch in epochs:
             history.append({name: getattr(epoch, name) for name in files.COLUMNS})
             files.write_checkpoint(folder, epoch.state, history)
+            yield Progress(config, files.table(history), model, "running")
+        status = "finished" if len(history) == config.epochs else None
     except TrainingDiverged:
         status = "diverged"
-    return files.finish(folder, config, model.state_dict(), history, status)
+    if status:  # it was not stopped
+        files.finish(folder, config, model.state_dict(), history, status)
+        yield Progress(config, files.table(history), model, status)
 
 
-def _epochs(config: Config, model: nn.Module, store: Path, state: dict | None) -> Iterator[Epoch]:
-    if isinstance(config, DenoiserConfig):
-        loss, sampler = mae, Pairs
-        train, validation = side(config, "train"), side(config, "validation")
-    else:
-        loss = partial(triplet_loss, margin=config.margin, reduce=config.reduce)
-        sampler = partial(Triplets, source=config.source)
-        sides = partial(_with_denoised, store=store) if config.source == "denoised" else side
-        train, validation = sides(config, "train"), sides(config, "validation")
-    return fit(model, sampler(train, samples=config.samples),
-               sampler(validation, samples=config.validation_samples), epochs=config.epochs,
-               loss=loss, optimizer=config.optimizer, lr=config.lr, momentum=config.momentum,
-               batch_size=config.batch_size, seed=config.seed, device=config.device,
-               precision=config.precision, state=state)
+def _epochs(config: Config, model: nn.Module, store: Path, state: dict | None,
+            stopped: Callable[[], bool] | None) -> Iterator[Epoch]:
+    made = recipe(config, store)
+    train = made.sampler(made.patches("train"), config.samples)
+    validation = made.sampler(made.patches("validation"), config.validation_samples, training=False)
+    return fit(model, train, validation, epochs=config.epochs, loss=made.loss(),
+               optimizer=config.optimizer, lr=config.lr, momentum=config.momentum,
+               schedule=config.schedule, batch_size=config.batch_size, seed=config.seed,
+               device=config.device, precision=config.precision, state=state, stopped=stopped)
 
 
 def _scores(config: Config, folder: Path, status: str) -> dict[str, float]:
-    path = folder / f"scores-{config.score_key()}.json"
+    path, made = folder / f"scores-{config.score_key()}.json", recipe(config, folder.parent)
     if path.exists():
         return files.read_json(path)
     if status == "diverged":
-        return dict.fromkeys(SCORES[type(config)], np.nan)
-    model = trained(config, folder)
-    options = {"device": config.device, "precision": config.precision}
-    if isinstance(config, DenoiserConfig):
-        test = side(config, "test")
-        errors = [np.abs(denoise(model, noisy, **options).astype(np.int16) - clean).sum(dtype=int)
-                  for noisy, clean in zip(test.parts["noisy"], test.parts["clean"], strict=True)]
-        scores = {"test_mae": float(sum(errors) / sum(p.size for p in test.parts["clean"]))}
-    else:
-        denoised = config.test_source == "denoised"
-        test = _with_denoised(config, "test", folder.parent) if denoised else side(config, "test")
-        counts = {"pairs": config.pairs, "queries": config.queries,
-                  "distractors": config.distractors}
-        tasks = tasks_for(test, **counts)
-        if config.data != "photos" and counts == OFFICIAL:
-            warn_unofficial(tasks, config.split)
-        found = evaluate(describe(model, test[config.test_source], **options), tasks)
-        scores = {name: float(getattr(found, name)) for name in SCORES[DescriptorConfig]}
+        return dict.fromkeys(made.scores, np.nan)
+    scores = made.score(trained(config, folder))
     files.write_json(path, scores)
     return scores
 

@@ -1,14 +1,16 @@
-"""Which sequences are for training, validation and test: a data set's splits.json."""
+"""Which data set, in which version, and which of its sequences are for what: splits.json."""
 
 import json
 from pathlib import Path
 
-from hpkit.archives import Folder, root_of
+from hpkit.archives import Folder, root_of, short_digest, zip_listing
+
+EMBEDDED = ("photos", "scenes")  # made from the photos that come with Python packages
 
 
 def usual_split(data: str | Path) -> str:
     """The split that is meant where none is named."""
-    return "photos" if str(data) == "photos" else "a"
+    return "photos" if str(data) in EMBEDDED else "a"
 
 
 def splits_folder(data: str | Path) -> Folder:
@@ -17,16 +19,45 @@ def splits_folder(data: str | Path) -> Folder:
         from hpkit.photos import photos_folder
 
         return photos_folder()
+    if str(data) == "scenes":
+        from hpkit.scenes import scenes_folder
+
+        return scenes_folder()
     if str(data) == "hpatches":
         from hpkit.download import hpatches_folder
 
         return hpatches_folder()
     if not Path(data).exists():
-        raise FileNotFoundError(f'{data}: expected "photos", "hpatches", or an existing folder '
-                                "(or zip) with one folder per sequence")
+        raise FileNotFoundError(f'{data}: expected "photos", "scenes", "hpatches", or an existing '
+                                "folder (or zip) with one folder per sequence")
     root = root_of(Path(data))
     beside = any((root / name).is_file() for name in ("splits.json", "splits/splits.json"))
     return root if beside or isinstance(root, Path) else Path(data).parent
+
+
+def data_version(data: str) -> str:
+    """What a result says about its data: "photos-v1", "hpatches-" and a hash of what the published
+    archive holds, or a hash of a folder's names and sizes (of a zip, and the splits.json beside).
+    """
+    if data == "photos":
+        from hpkit.photos import VERSION
+
+        return f"photos-v{VERSION}"
+    if data == "scenes":
+        from hpkit.scenes import VERSION
+
+        return f"scenes-v{VERSION}"
+    if data == "hpatches" or (Path(data) / "source.json").is_file():
+        from hpkit.download import archive_version
+
+        return f"hpatches-{archive_version(None if data == 'hpatches' else Path(data))}"
+    if Path(data).is_file():
+        beside = Path(data).parent / "splits.json"
+        listed = zip_listing(Path(data))
+        return short_digest([listed, beside.read_text() if beside.is_file() else ""])
+    return short_digest([(str(path.relative_to(data)), path.stat().st_size)
+                         for path in sorted(Path(data).rglob("*.*"))
+                         if path.suffix in (".png", ".json")])
 
 
 def read_split(folder: Folder, split: str) -> dict[str, list[str]]:

@@ -19,9 +19,9 @@ import pandas as pd
 import torch
 from safetensors.torch import save_file
 
+from hpkit.archives import digest
 from hpkit.configs import Config, data_version
 from hpkit.patches import cache_folder
-from hpkit.training import load_state, save_state
 
 COLUMNS = ["epoch", "loss", "val_loss", "lr", "seconds", "samples"]
 CHECKED = ("weights.safetensors", "history.csv")
@@ -91,16 +91,33 @@ def write_checkpoint(folder: Path, state: dict, history: list[dict]) -> None:
     save_state({"state": state, "history": history}, folder / "checkpoint.pt")
 
 
+def save_state(state: dict, path: str | Path) -> None:
+    """Write an epoch's state to a file; an interrupted write leaves the old file as it was."""
+    part = Path(f"{path}.part")
+    torch.save(state, part)
+    part.replace(path)
+
+
+def load_state(path: str | Path) -> dict:
+    """Read what `save_state` wrote, onto the CPU; a file cannot run code (`weights_only`)."""
+    return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def table(history: list[dict]) -> pd.DataFrame:
+    """A row per epoch, with the columns also where there is none yet."""
+    return pd.DataFrame(history, columns=COLUMNS)
+
+
 def finish(folder: Path, config: Config, weights: dict, history: list[dict], status: str) -> dict:
     """Write what a finished training leaves, run.json last; gives what is in it."""
     def write_weights(path: Path) -> None:
         save_file({name: w.cpu().contiguous() for name, w in weights.items()}, path)
 
-    table = pd.DataFrame(history, columns=COLUMNS)
+    rows = table(history)
     _replace(folder / "weights.safetensors", write_weights)
-    _replace(folder / "history.csv", lambda path: table.to_csv(path, index=False))
+    _replace(folder / "history.csv", lambda path: rows.to_csv(path, index=False))
     info = {"config": config.trained(), "data_version": data_version(config.data),
-            "status": status, "seconds": round(float(table.seconds.sum()), 2),
+            "status": status, "seconds": round(float(rows.seconds.sum()), 2),
             "python": platform.python_version(), "torch": torch.__version__,
             "numpy": np.__version__, "machine": machine(config.device),
             "finished": time.strftime("%Y-%m-%d"),
@@ -119,7 +136,7 @@ def machine(device: str) -> str:
 
 def write_json(path: Path, content: dict) -> None:
     """With a checksum of the content beside it."""
-    whole = {"content": content, "sha256": _digest(content)}
+    whole = {"content": content, "sha256": digest(content)}
     _replace(path, lambda part: part.write_text(json.dumps(whole, indent=1)))
 
 
@@ -127,7 +144,7 @@ def read_json(path: Path) -> dict:
     """What `write_json` wrote; raises Damaged for anything else."""
     try:
         whole = json.loads(path.read_text())
-        if _digest(whole["content"]) == whole["sha256"]:
+        if digest(whole["content"]) == whole["sha256"]:
             return whole["content"]
     except (ValueError, KeyError, TypeError):
         pass
@@ -137,10 +154,6 @@ def read_json(path: Path) -> dict:
 def sha256(path: Path) -> str:
     """Of the file's bytes, as text."""
     return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def _digest(content: dict) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def _replace(path: Path, write: object) -> None:

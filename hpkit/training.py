@@ -11,19 +11,19 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from numbers import Integral
-from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from hpkit.devices import exact, memory_layout, resolve_device, resolve_precision
-from hpkit.optimizers import OPTIMIZERS, make_optimizer
-from hpkit.samplers import Pairs, Triplets
+from hpkit.optimizers import OPTIMIZERS, make_optimizer, make_schedule
+from hpkit.samplers import Pairs, Positives, Triplets
 
-__all__ = ["OPTIMIZERS", "Epoch", "Pairs", "TrainingDiverged", "Triplets", "fit", "load_state",
-           "resolve_device", "resolve_precision", "save_state"]
+__all__ = ["OPTIMIZERS", "Epoch", "Pairs", "Positives", "TrainingDiverged", "Triplets", "fit",
+           "resolve_device", "resolve_precision"]
 
+Sampler = Pairs | Triplets | Positives
 CHECK_EVERY = 100  # batches between two looks at the loss: each look makes a GPU wait
 
 
@@ -60,18 +60,19 @@ class TrainingDiverged(ArithmeticError):
         return f"epoch {self.epoch} at lr {self.lr:g}: the loss is not finite; {self.hint}"
 
 
-def fit(model: nn.Module, train: Pairs | Triplets, validation: Pairs | Triplets | None = None, *,
+def fit(model: nn.Module, train: Sampler, validation: Sampler | None = None, *,
         epochs: int, loss: Callable[..., Tensor] | None = None, optimizer: str = "sgd",
         lr: float | None = None, momentum: float = 0.0, batch_size: int = 50, seed: int = 0,
-        device: str = "auto", precision: str = "auto", state: dict | None = None,
-        stopped: Callable[[], bool] | None = None) -> Iterator[Epoch]:
+        schedule: str = "constant", device: str = "auto", precision: str = "auto",
+        state: dict | None = None, stopped: Callable[[], bool] | None = None) -> Iterator[Epoch]:
     """Train `model` in place; it stays on the device, in eval mode, as after the last record.
 
-    loss: takes what the sampler gives (None: `mae` for Pairs, `triplet_loss` for Triplets).
-    epochs: in total, those before `state` included. lr: None takes the 2019 default of Keras.
-    momentum: of sgd alone, and Nesterov's. stopped: asked before each batch; an epoch it ends is
-    discarded. An epoch depends on nothing but the state before it, `seed` and its number (the
-    validation draw is always the same), so on one machine a resumed run is bit-identical.
+    loss: takes what the sampler gives (None: its `natural_loss`). epochs: in total, those before
+    `state` included. lr: None takes the 2019 default of Keras. momentum: of sgd alone, and
+    Nesterov's. schedule: of lr over all epochs, one of SCHEDULES. stopped: asked before each batch;
+    an epoch it ends is discarded. An epoch depends on nothing but the state before it, `seed`, its
+    number and their total (the validation draw is always the same), so on one machine a resumed run
+    is bit-identical.
     Raises ValueError at once for a bad argument, TrainingDiverged in the middle.
     """
     first = state["epoch"] if state else 0
@@ -82,7 +83,7 @@ def fit(model: nn.Module, train: Pairs | Triplets, validation: Pairs | Triplets 
         raise ValueError(f"epochs is {epochs}: expected at least {first}, the epoch of the state")
     where = resolve_device(device)
     run = _Run(model, make_optimizer(optimizer, model, lr, momentum), optimizer, train, validation,
-               loss or train.natural_loss, batch_size, seed, where,
+               loss or train.natural_loss, epochs, make_schedule(schedule), batch_size, seed, where,
                resolve_precision(precision, where), stopped or (lambda: False))
     if state is not None:
         run.restore(state)
@@ -110,9 +111,11 @@ class _Run:
     model: nn.Module
     optimizer: torch.optim.Optimizer
     name: str
-    train: Pairs | Triplets
-    validation: Pairs | Triplets | None
+    train: Sampler
+    validation: Sampler | None
     loss: Callable[..., Tensor]
+    epochs: int
+    schedule: Callable[[float], float]
     batch_size: int
     seed: int
     device: torch.device
@@ -121,6 +124,7 @@ class _Run:
 
     def __post_init__(self) -> None:
         self.model.to(self.device, memory_format=memory_layout(self.device))
+        self.lr = self.optimizer.param_groups[0]["lr"]
         self.data = self.train.on(self.device)
         if self.validation is not None:
             self.val_data = self.validation.on(self.device)
@@ -128,8 +132,8 @@ class _Run:
             self.val_batches = draw.to(self.device).split(self.batch_size)
 
     def epoch(self, number: int) -> Epoch | None:
-        started, lr = time.perf_counter(), self.optimizer.param_groups[0]["lr"]
-        loss = self._train(number, lr)
+        started, lr = time.perf_counter(), self._rate(number - 1)
+        loss = self._train(number)
         seconds = time.perf_counter() - started
         if loss is None:
             return None
@@ -137,25 +141,33 @@ class _Run:
         weights = [w for w in state["model"].values() if w.is_floating_point()]
         numbers = [loss, val_loss or 0.0, *(w.abs().max().item() for w in weights)]
         if not all(map(math.isfinite, numbers)):
-            raise TrainingDiverged(number, lr)
+            raise TrainingDiverged(number, self.lr)
         return Epoch(number, loss, val_loss, lr, seconds, len(self.train), state)
 
-    def _train(self, number: int, lr: float) -> float | None:
+    def _rate(self, epochs_done: float) -> float:
+        """Set the learning rate as the schedule says, and give it."""
+        lr = self.lr * self.schedule(epochs_done / self.epochs)
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
+        return lr
+
+    def _train(self, number: int) -> float | None:
         """The mean loss of an epoch, None where it was stopped."""
         draw = self.train.draw(_generator(self.seed, number)).to(self.device)
         self.model.train()
         losses, batches = [], draw.split(self.batch_size)
         with exact(), _random_state(_derived(self.seed, number, 1), self.device):
-            for batch in batches:
+            for i, batch in enumerate(batches, 1):
                 if self.stopped():
                     return None
+                self._rate(number - 1 + (i - 0.5) / len(batches))
                 self.optimizer.zero_grad()
                 loss = self._loss(self.train, self.data, batch)
                 loss.backward()
                 self.optimizer.step()
                 losses.append(loss.detach())
                 if len(losses) % CHECK_EVERY == 0 and not loss.isfinite():
-                    raise TrainingDiverged(number, lr)
+                    raise TrainingDiverged(number, self.lr)
         return _mean(losses, batches)
 
     @torch.no_grad()
@@ -163,11 +175,11 @@ class _Run:
         self.model.eval()
         if self.validation is None:
             return None
-        with exact():
+        with exact(), _random_state(0, self.device):  # a sampler may add noise: the same each time
             losses = [self._loss(self.validation, self.val_data, b) for b in self.val_batches]
         return _mean(losses, self.val_batches)
 
-    def _loss(self, sampler: Pairs | Triplets, data: tuple[Tensor, ...], batch: Tensor) -> Tensor:
+    def _loss(self, sampler: Sampler, data: tuple[Tensor, ...], batch: Tensor) -> Tensor:
         return self.loss(*sampler.outputs(self._forward, data, batch))
 
     def _forward(self, patches: Tensor) -> Tensor:
@@ -188,18 +200,6 @@ class _Run:
         kept = {i: _copy(s) for i, s in state["optimizer"]["state"].items()}
         self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": kept})
         self.model.eval()
-
-
-def save_state(state: dict, path: str | Path) -> None:
-    """Write an epoch's state to a file; an interrupted write leaves the old file as it was."""
-    part = Path(f"{path}.part")
-    torch.save(state, part)
-    part.replace(path)
-
-
-def load_state(path: str | Path) -> dict:
-    """Read what `save_state` wrote, onto the CPU; a file cannot run code (`weights_only`)."""
-    return torch.load(path, map_location="cpu", weights_only=True)
 
 
 def _derived(*numbers: int) -> int:
@@ -239,4 +239,5 @@ def _check_whole(least: int, **numbers: int) -> None:
 def _check_samplers(**samplers: object) -> None:
     for name, sampler in samplers.items():
         if not hasattr(sampler, "draw") and (name, sampler) != ("validation", None):
-            raise ValueError(f"{name} is a {type(sampler).__name__}: expected Pairs or Triplets")
+            raise ValueError(f"{name} is a {type(sampler).__name__}: expected Pairs, Triplets or "
+                             "Positives")

@@ -18,21 +18,25 @@ from hpkit.configs import (
     SCORING,
     DenoiserConfig,
     DescriptorConfig,
+    choices,
     data_version,
     varied,
 )
+from hpkit.losses import DESCRIPTOR_LOSSES, PAIRWISE
 from hpkit.training import fit
 
 KINDS = (DenoiserConfig, DescriptorConfig)
 OTHER = {"data": "elsewhere", "split": "b", "lr": 0.5, "momentum": 0.25, "margin": 2.0,
-         "device": "cpu:0", "precision": "bfloat16", "revision": REVISION + 1}
+         "device": "cpu:0", "precision": "bfloat16", "revision": REVISION + 1, "dropout": 0.5}
 
 
-def another(name, value):
+def another(kind, name, value):
     """A valid value of this field that is not this one."""
     plain = name.removeprefix("denoiser_")
-    if plain in CHOICES:
-        return next(choice for choice in CHOICES[plain] if choice != value)
+    if valid := choices(kind.__name__, name):
+        return next(choice for choice in valid if choice != value)
+    if isinstance(value, bool):
+        return not value
     return OTHER[plain] if plain in OTHER else 3 if value is None else value + 1
 
 
@@ -43,7 +47,7 @@ CASES = [(kind, field.name) for kind in KINDS for field in fields(kind)]
 def test_every_field_that_training_depends_on_changes_the_name(kind, name, monkeypatch):
     monkeypatch.setattr("hpkit.configs.data_version", lambda data: data)
     base = kind(threads=1, precision="float32").resolved()
-    other = replace(base, **{name: another(name, getattr(base, name))})
+    other = replace(base, **{name: another(kind, name, getattr(base, name))})
     assert (other.key() != base.key()) == (name not in SCORING)
     assert (other.score_key() != base.score_key()) >= (name in SCORING)
 
@@ -88,12 +92,50 @@ def test_a_descriptors_denoiser_is_the_run_that_one_would_make_alone():
     ({"batch_size": 2.5}, "batch_size is 2.5, expected a whole number"),
     ({"seed": True}, "seed is True, expected a whole number of at least 0"),
     ({"lr": float("nan")}, "lr is nan, expected a finite number"),
+    ({"residual": "yes"}, "residual is 'yes', expected True or False"),
+    ({"schedule": "cosine"}, "schedule is 'cosine', expected one of constant, decay, warmup, "),
+    ({"objective": "triplet"}, "objective is 'triplet', expected one of mae, mse, charbonnier"),
     ({"lr": "fast"}, "lr is 'fast', expected a finite number"),
     ({"deepness": 8}, "has no field 'deepness': expected one of data, split"),
 ])
 def test_what_does_not_fit_is_refused_in_one_sentence(changes, expected):
     with pytest.raises(ValueError, match=re.escape(expected)):
         varied(DenoiserConfig(), **changes)
+
+
+@pytest.mark.parametrize("objective", PAIRWISE)
+@pytest.mark.parametrize(("changes", "expected"), [
+    ({"samples": 101}, "samples is 101, one pair in the last batch of 50"),
+    ({"samples": 1}, "samples is 1, one pair"),
+    ({"validation_samples": 51}, "validation_samples is 51, one pair in the last batch of 50"),
+    ({"batch_size": 1}, "samples is 1500, one pair in the last batch of 1: expected two or none"),
+])
+def test_a_batch_of_one_pair_is_refused_where_negatives_come_from_it(objective, changes, expected):
+    DescriptorConfig(**changes)  # triplets bring their own
+    with pytest.raises(ValueError, match=re.escape(expected)):
+        DescriptorConfig(objective=objective, **changes)
+    assert DescriptorConfig(objective=objective, samples=102).samples == 102
+
+
+def test_choices_of_a_denoiser_and_of_a_descriptor_are_their_own():
+    assert choices("DenoiserConfig", "network") == ("unet", "unet++", "framing")
+    assert choices("DescriptorConfig", "network") == ("l2net", "joint")
+    assert choices("DenoiserConfig", "objective") == ("mae", "mse", "charbonnier", "ssim")
+    assert choices("DescriptorConfig", "objective") == tuple(DESCRIPTOR_LOSSES)
+    for kind, name in CASES:
+        if name.startswith("denoiser_"):
+            plain = name.removeprefix("denoiser_")
+            assert choices(kind.__name__, name) == choices("DenoiserConfig", plain)
+    assert choices("DescriptorConfig", "samples") == choices("DescriptorConfig", "unit") == ()
+    assert "mixed" in choices("DescriptorConfig", "source")
+    assert "mixed" not in choices("DescriptorConfig", "test_source")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_choice_of_every_field_is_valid(kind):
+    for field in fields(kind):
+        for value in choices(kind.__name__, field.name):
+            assert getattr(varied(kind(), **{field.name: value}), field.name) == value
 
 
 @given(st.integers(0, 10**9), st.sampled_from(CHOICES["optimizer"]), st.floats(1e-8, 10))

@@ -114,8 +114,8 @@ def test_break_leaves_a_usable_model() -> None:
     ("epochs", 0, "epochs is 0"), ("seed", -1, "seed is -1"),
     ("precision", "float16", "'float16': expected one of auto, float32, bfloat16"),
     ("device", "tpu", "no device 'tpu' here: expected one of auto, .*cpu"),
-    ("train", PATCHES, "train is a PatchSet: expected Pairs or Triplets"),
-    ("validation", PATCHES, "validation is a PatchSet: expected Pairs or Triplets"),
+    ("train", PATCHES, "train is a PatchSet: expected Pairs, Triplets or Positives"),
+    ("validation", PATCHES, "validation is a PatchSet: expected Pairs, Triplets or Positives"),
 ])
 def test_bad_arguments_are_refused_at_once(option: str, value: object, message: str) -> None:
     options = {"train": Pairs(PATCHES), "epochs": 1, option: value}

@@ -5,6 +5,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from hpkit.models import DEPTHS, INITIALIZERS, L2Net, UNet, conv
 
@@ -185,3 +186,85 @@ def test_every_level_halves_the_patch(depth: int) -> None:
     model(patches(1))
     levels = depth // 2 - 1
     assert sides == [(16 * 2**levels, 32 // 2**levels, 32 // 2**levels)]
+
+
+# ---- L2-Net with options
+
+
+def descriptors_of(x: torch.Tensor, **options) -> torch.Tensor:
+    return L2Net(seed=0, **options).eval()(x)
+
+
+def test_standardized_patches_forget_gain_and_offset() -> None:
+    x = patches()
+    plain, changed = (descriptors_of(p, standardize=True) for p in (x, 0.4 * x + 70))
+    assert (plain - changed).norm() < 0.01 * plain.norm()
+    plain, changed = (descriptors_of(p) for p in (x, 0.4 * x + 70))
+    assert (plain - changed).norm() > 0.1 * plain.norm()
+
+
+@pytest.mark.parametrize("options", [{}, {"unit": True}, {"half": True, "final_norm": True}])
+def test_a_flat_patch_gives_finite_descriptors_and_gradients(options: dict) -> None:
+    x = torch.cat([torch.full((1, 1, 32, 32), 7.0), patches(2)]).requires_grad_()
+    model = L2Net(seed=0, standardize=True, **options)
+    out = model(x)
+    out.square().sum().backward()
+    assert out.isfinite().all() and x.grad.isfinite().all()
+    assert all(weights.grad.isfinite().all() for weights in model.parameters())
+
+
+def test_unit_descriptors_have_length_1_and_the_same_direction() -> None:
+    plain, unit = (descriptors_of(patches(), unit=unit) for unit in (False, True))
+    torch.testing.assert_close(unit.norm(dim=1), torch.ones(3))
+    torch.testing.assert_close(unit, plain / plain.norm(dim=1, keepdim=True))
+    with torch.autocast("cpu", torch.bfloat16):
+        rough = descriptors_of(patches(), unit=True)
+    torch.testing.assert_close(rough.norm(dim=1), torch.ones(3))  # in float32
+
+
+def test_batch_norms_without_weights_of_their_own() -> None:
+    model = L2Net(seed=0, affine=False)
+    assert not any(layer.weight is not None or layer.bias is not None
+                   for layer in model.modules() if isinstance(layer, nn.BatchNorm2d))
+    assert trainable(L2Net(seed=0)) - trainable(model) == 2 * 2 * (32 + 64 + 128)
+    torch.testing.assert_close(descriptors_of(patches(), affine=False), descriptors_of(patches()))
+
+
+def test_the_final_norm_centres_and_scales_each_of_the_128_numbers() -> None:
+    model = L2Net(seed=0, final_norm=True, dropout=0, norm_momentum=0.5)
+    out = model(patches(16))
+    torch.testing.assert_close(out.mean(dim=0), torch.zeros(128), atol=1e-4, rtol=0)
+    torch.testing.assert_close(out.var(dim=0, unbiased=False), torch.ones(128), rtol=0.03, atol=0)
+    assert trainable(model) == trainable(L2Net(seed=0))
+    norms = [layer for layer in model.modules() if isinstance(layer, nn.BatchNorm2d)]
+    assert len(norms) == 7 and {norm.momentum for norm in norms} == {0.5}
+
+
+def test_half_is_about_half_the_work_for_as_many_numbers() -> None:
+    def operations(model: nn.Module) -> int:
+        with FlopCounterMode(display=False) as counter:
+            assert model(patches(2)).shape == (2, 128)
+        return counter.get_total_flops()
+
+    assert 0.4 < operations(L2Net(half=True).eval()) / operations(L2Net().eval()) < 0.7
+
+
+def test_half_sees_every_pixel() -> None:
+    x = patches(1).requires_grad_()
+    descriptors_of(x, half=True).square().sum().backward()
+    assert (x.grad != 0).all()
+
+
+def test_dropout_is_as_strong_as_was_asked_for() -> None:
+    assert not torch.equal((model := L2Net(seed=0))(patches()), model(patches()))
+    model = L2Net(seed=0, dropout=0)
+    assert torch.equal(model(patches()), model(patches()))
+    assert next(m.p for m in L2Net(dropout=0.1).modules() if isinstance(m, nn.Dropout)) == 0.1
+
+
+@pytest.mark.parametrize("options", [{"standardize": True}, {"unit": True}, {"affine": False},
+                                     {"final_norm": True}, {"dropout": 0.1}])
+def test_options_leave_the_initial_weights_alone(options: dict) -> None:
+    for plain, other in zip(convolutions(L2Net(seed=4)), convolutions(L2Net(seed=4, **options)),
+                            strict=True):
+        assert torch.equal(plain.weight, other.weight)

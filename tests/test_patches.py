@@ -166,7 +166,7 @@ def test_colour_is_converted_only_if_asked(folder):
 def test_what_is_not_there_is_named(folder, tmp_path):
     with pytest.raises(ValueError, match="unknown split 'b', expected one of a"):
         load(folder, split="b")
-    with pytest.raises(FileNotFoundError, match='expected "photos", "hpatches", or an existing'):
+    with pytest.raises(FileNotFoundError, match='expected "photos", "scenes", "hpatches", or an'):
         load(tmp_path / "nowhere")
     with pytest.raises(FileNotFoundError, match="no folder for sequence 'v_x'"):
         read_sequences(folder, ["i_one", "v_x"])

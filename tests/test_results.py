@@ -31,7 +31,7 @@ def test_results_are_whole(name):
     table = recorded(name)
     assert len({reference.identity(row) for row in
                 table[[f.name for f in fields(KINDS[name])]].to_dict("records")}) == len(table)
-    assert (table.revision == REVISION).all() and (table.data_version == "photos-v1").all()
+    assert (table.revision == REVISION).all() and (table.data_version == table.data + "-v1").all()
     finished = table[table.status == "finished"]
     assert finished[[*SCORES[name], "loss", "val_loss", "seconds"]].notna().all(axis=None)
     assert set(finished.key) <= set(recorded("histories").key)

@@ -1,6 +1,5 @@
 """Runs are trained once, survive being killed, and notice damage; sweeps take any executor."""
 
-import json
 import os
 import random
 import shutil
@@ -17,16 +16,13 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from distributed import Client, LocalCluster
-from tiny import patch_set, same_weights
+from tiny import NAMES, QUICK, patch_set, same_weights, write_data
 
 from hpkit import runs
 from hpkit.patches import write_sequence
 from hpkit.runs import DenoiserConfig, DescriptorConfig, ablate, run, side
 
-NAMES = {"train": [f"{kind}_{photo}" for photo in ("ant", "bee", "cat") for kind in "iv"],
-         "validation": ["i_dog"], "test": ["i_eel", "v_fox"]}
 CPU = {"device": "cpu", "precision": "float32", "threads": 1}
-QUICK = {"folds": 3, "epochs": 2, "batch_size": 4, "validation_samples": 4, "test_points": 4}
 FORK = get_context("forkserver")  # children of a process that has imported torch and run nothing
 FORK.set_forkserver_preload(["hpkit.runs"])
 
@@ -34,12 +30,7 @@ FORK.set_forkserver_preload(["hpkit.runs"])
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """Nine sequences of four points in the HPatches layout."""
-    path = tmp_path_factory.mktemp("data")
-    for seed, name in enumerate(name for names in NAMES.values() for name in names):
-        patches = patch_set(seed=seed)
-        write_sequence(path / name, patches["clean"], patches["noisy"])
-    (path / "splits.json").write_text(json.dumps({"a": NAMES}))
-    return str(path)
+    return write_data(tmp_path_factory.mktemp("data"))
 
 
 @pytest.fixture

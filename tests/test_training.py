@@ -16,7 +16,8 @@ from hpkit.losses import mae, triplet_loss
 from hpkit.models import L2Net, UNet
 from hpkit.optimizers import make_optimizer
 from hpkit.patches import PatchSet
-from hpkit.training import OPTIMIZERS, Pairs, Triplets, fit, load_state, save_state
+from hpkit.store import load_state, save_state
+from hpkit.training import OPTIMIZERS, Pairs, Triplets, fit
 
 
 @pytest.mark.parametrize("task", TASKS)

@@ -1,14 +1,20 @@
 """Small patch sets and runs that the tests of training share."""
 
+import json
+from pathlib import Path
+
 import numpy as np
 import torch
 
 from hpkit.models import L2Net, UNet
-from hpkit.patches import PatchSet
+from hpkit.patches import PatchSet, write_sequence
 from hpkit.training import Epoch, Pairs, Triplets
 
 torch.set_num_threads(1)  # sums depend on the number of threads, and losses are compared exactly
 CPU = {"device": "cpu", "precision": "float32"}
+NAMES = {"train": [f"{kind}_{photo}" for photo in ("ant", "bee", "cat") for kind in "iv"],
+         "validation": ["i_dog"], "test": ["i_eel", "v_fox"]}
+QUICK = {"folds": 3, "epochs": 2, "batch_size": 4, "validation_samples": 4, "test_points": 4}
 
 
 def patch_set(points: int = 4, seed: int = 0) -> PatchSet:
@@ -21,6 +27,15 @@ def patch_set(points: int = 4, seed: int = 0) -> PatchSet:
     clean, noisy = clean.astype(np.uint8), noisy.astype(np.uint8)
     sources = {"clean": clean, "noisy": noisy, "denoised": clean}
     return PatchSet({s: [p] for s, p in sources.items()}, ("i_test",))
+
+
+def write_data(path: Path) -> str:
+    """Nine sequences of four points in the HPatches layout."""
+    for seed, name in enumerate(name for names in NAMES.values() for name in names):
+        patches = patch_set(seed=seed)
+        write_sequence(path / name, patches["clean"], patches["noisy"])
+    (path / "splits.json").write_text(json.dumps({"a": NAMES}))
+    return str(path)
 
 
 PATCHES = patch_set()

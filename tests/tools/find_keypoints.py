@@ -1,12 +1,14 @@
-"""Find the points of the embedded data set and write hpkit/photos.csv and hpkit/keypoints.csv.gz.
+"""Find the points of the embedded data sets; write photos.csv, keypoints.csv.gz, scenes.csv.gz.
 
-Run once per version of the data: `python tests/tools/find_keypoints.py`. The two files are
-committed, because detectors differ between versions of OpenCV and points must not.
+Run once per version of the data: `python tests/tools/find_keypoints.py` (photos) or `... scenes`.
+The files are committed, because detectors differ between versions of OpenCV and points must not.
 """
 
 import gzip
 import hashlib
 import importlib.util
+import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -21,11 +23,24 @@ PHOTOS = {  # split -> photos; drawings, charts and photos with too few points a
     "validation": "coffee flower moon text",
     "test": "camera china coins gravel motorcycle_left",
 }
-SIDE = (16, 140)     # pixels, the smallest and largest region: more would blur or alias the patch
-BORDER = 2.5         # radii between a point and the photo's border: room for the strongest jitter
-MAX_OVERLAP = 0.5    # of two regions, intersection over union
-MIN_CONTRAST = 10.5  # of a reference patch (standard deviation); the official task wants over 10
-MAX_POINTS = 400     # per sequence
+MAX_OVERLAP = 0.5  # of two regions, intersection over union
+MAX_POINTS = 400   # per sequence of "photos"
+SCENE = 250        # points per sequence of "scenes", about
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Which keypoints are taken. The official task wants a contrast of over 10."""
+
+    side: tuple[int, int] = (16, 140)  # pixels, of a region: more would blur or alias the patch
+    border: float = 2.5                # radii to the photo's border: room for the strongest jitter
+    contrast: float = 10.5             # of a reference patch, standard deviation
+    response: float = 0.008            # of the detector
+    edge: float = 20                   # of the detector
+
+
+TEST = Limits()  # of "photos", all sides
+TRAINING = Limits(side=(12, 160), border=2, contrast=8, response=0.004, edge=30)  # of "scenes"
 
 
 def photo_rows() -> pd.DataFrame:
@@ -42,19 +57,20 @@ def photo_rows() -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["name", "package", "file", "split", "sha256"])
 
 
-def detect(photo: np.ndarray) -> pd.DataFrame:
+def detect(photo: np.ndarray, limits: Limits = TEST) -> pd.DataFrame:
     """SIFT keypoints with one orientation each, strongest first, far enough from the border."""
-    sift = cv2.SIFT_create(contrastThreshold=0.008, edgeThreshold=20, nOctaveLayers=4)
+    sift = cv2.SIFT_create(contrastThreshold=limits.response, edgeThreshold=limits.edge,
+                           nOctaveLayers=4)
     found = pd.DataFrame([(*k.pt, k.size * MAGNIFICATION / 2, k.angle, k.response)
                           for k in sift.detect(photo, None)],
                          columns=["x", "y", "radius", "angle", "response"])
     height, width = photo.shape
     inside = np.minimum.reduce([found.x, found.y, width - 1 - found.x, height - 1 - found.y])
-    found = found[inside >= BORDER * found.radius]
-    found = found[found.radius.between(SIDE[0] / 2, SIDE[1] / 2)]
+    found = found[inside >= limits.border * found.radius]
+    found = found[found.radius.between(limits.side[0] / 2, limits.side[1] / 2)]
     found = found.sort_values(["response", "x", "y"], ascending=[False, True, True])
     found = found.round({"x": 1, "y": 1, "radius": 1, "angle": 0}).reset_index(drop=True)
-    return found[contrast(photo, found) >= MIN_CONTRAST].reset_index(drop=True)
+    return found[contrast(photo, found) >= limits.contrast].reset_index(drop=True)
 
 
 def contrast(photo: np.ndarray, points: pd.DataFrame) -> np.ndarray:
@@ -103,11 +119,27 @@ def main() -> None:
             half = half.head(MAX_POINTS).sample(frac=1, random_state=0)
             tables.append(half.drop(columns="response").assign(sequence=kind + name))
             print(kind + name, len(half))
-    table = pd.concat(tables)[["sequence", "x", "y", "radius", "angle"]].round(1)
+    write(pd.concat(tables), "keypoints.csv.gz")
+
+
+def find_scenes() -> None:
+    """All points of the training photos, dealt into sequences: no point is in two of them."""
+    tables = []
+    for name in PHOTOS["train"].split():
+        points = thin(detect(read_photo(name), TRAINING)).sample(frac=1, random_state=0)
+        number = max(1, round(len(points) / SCENE))
+        dealt = np.arange(len(points)) * number // len(points)
+        tables.append(points.assign(sequence=[f"s{i}_{name}" for i in dealt]))
+        print(name, len(points), number)
+    write(pd.concat(tables), "scenes.csv.gz")
+
+
+def write(table: pd.DataFrame, name: str) -> None:
+    table = table[["sequence", "x", "y", "radius", "angle"]].round(1)
     text = table.to_csv(index=False, float_format="%g", lineterminator="\n").encode()
-    (HERE / "keypoints.csv.gz").write_bytes(gzip.compress(text, mtime=0))
-    print(f"{len(table)} points of {len(photos)} photos")
+    (HERE / name).write_bytes(gzip.compress(text, mtime=0))
+    print(f"{name}: {len(table)} points")
 
 
 if __name__ == "__main__":
-    main()
+    find_scenes() if sys.argv[1:] == ["scenes"] else main()

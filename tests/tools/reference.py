@@ -1,10 +1,12 @@
 """Train what the book's tables and verdicts rest on; append to notebooks/results/, a row per run.
 
-`python tests/tools/reference.py [--workers 2] [--device auto] [--stages 1 2 3 4 5]` goes on where
+`python tests/tools/reference.py [--workers 2] [--device auto] [--stages 1 2 ...]` goes on where
 the last call stopped, here or on another machine: a row that is there is not made again. Stage 1
 has the coursework's tables at 5 seeds; 2 the descriptor's learning rates, deep networks, chance and
 batch sizes at equal updates; 3 the arms that decide a claim at 4 times the budget; 4 the denoiser's
-learning rates; 5 stage 3 at 16 times, then with more seeds. Seeds are outermost: all arms grow.
+learning rates; 5 stage 3 at 16 times, then with more seeds; 6 the modifications and 7 the ladder of
+`hpkit.modifications`, up to the best recipe, and 8 that recipe (by itself, with `--workers 1
+--threads 2`). Seeds are outermost: all arms grow.
 """
 
 import argparse
@@ -22,7 +24,8 @@ from tqdm import tqdm
 from hpkit.claims import ADAPTIVE, DENOISER, DESCRIPTOR, FINAL, SINGLE
 from hpkit.configs import SOURCES, Config, varied
 from hpkit.models import INITIALIZERS
-from hpkit.optimizers import OPTIMIZERS
+from hpkit.modifications import BEST, DENOISING, DESCRIBING, ITS_DENOISER, MODEL, ladder
+from hpkit.optimizers import COURSEWORK
 from hpkit.runs import run
 from hpkit.statistics import at_scale
 
@@ -30,7 +33,7 @@ RESULTS = Path(__file__).parents[2] / "notebooks" / "results"
 MACHINE = ("device", "precision", "threads")  # a row made on another machine is the same row
 INITS = [name for name in INITIALIZERS if name != "he_normal"]
 BATCHES = (32, 128, 512, 2048)
-EVERY = [{}, *({"optimizer": name} for name in OPTIMIZERS if name != "sgd")]
+EVERY = [{}, *({"optimizer": name} for name in COURSEWORK if name != "sgd")]
 WHOLE = {"sequences": None}
 
 TABLES = {  # arms as changes of the baseline; those on one denoiser follow each other
@@ -69,7 +72,7 @@ MORE = {
     DENOISER: DEEP,
 }
 UPDATES = {DENOISER: [{"batch_size": b, "samples": 12 * b} for b in (50, *BATCHES)]}  # 60 each
-RATES = {DENOISER: rates(DENOISER, **dict.fromkeys(OPTIMIZERS, (0.1, 10)))}
+RATES = {DENOISER: rates(DENOISER, **dict.fromkeys(COURSEWORK, (0.1, 10)))}
 # The first are done first: those that decide a claim at scale 1, then the rest.
 DECISIVE = [
     (DENOISER, [{}, *({"optimizer": name} for name in reversed(ADAPTIVE)),
@@ -104,13 +107,31 @@ def decisive(times: int, seed: int) -> Iterator[Config]:
             yield varied(base, seed=seed, **{**large, **change})
 
 
+def modified() -> Iterator[Config]:
+    """Every modification of the final model: its own, its denoiser's alone, then both together."""
+    own = [c for group in DESCRIBING.values() for c in group.values()]
+    inside = [{f"denoiser_{name}": value for name, value in changes.items()}
+              for changes in DENOISING.values()]
+    for base, changes in ((MODEL, [{}, *own]), (ITS_DENOISER, [{}, *DENOISING.values()]),
+                          (MODEL, inside)):
+        yield from arms({base: changes}, range(3))
+
+
+def rungs() -> Iterator[Config]:
+    """The ladder up to the best recipe, which is timed alone (`--workers 1 --threads 2`)."""
+    steps = [config for config in ladder().values() if config != BEST]
+    yield from arms({config: [{}] for config in steps}, range(3))
+
+
 def configs(stages: Iterable[int]) -> Iterator[Config]:
     """Every run of these stages in the order of its making."""
     made = {1: [arms(TABLES, range(5))],
             2: [arms(MORE, range(3)), chance(), arms(UPDATES, range(3))],
             3: [decisive(4, 0)],
             4: [arms(RATES, range(3))],
-            5: [decisive(16, 0), decisive(4, 1), decisive(4, 2)]}
+            5: [decisive(16, 0), decisive(4, 1), decisive(4, 2)],
+            6: [modified()],
+            7: [rungs()], 8: [arms({BEST: [{}]}, range(3))]}
     for stage in stages:
         yield from chain(*made[stage])
 
@@ -152,8 +173,8 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=os.cpu_count())
     parser.add_argument("--threads", type=int, default=1, help="of each worker")
     parser.add_argument("--device", default="auto")
-    parser.add_argument("--stages", type=int, nargs="+", choices=range(1, 6),
-                        default=[1, 2, 3, 4, 5])
+    parser.add_argument("--stages", type=int, nargs="+", choices=range(1, 9),
+                        default=list(range(1, 8)))
     options = parser.parse_args()
     RESULTS.mkdir(exist_ok=True)
     there = {kind: done(kind) for kind in (type(DENOISER), type(DESCRIPTOR))}

@@ -1,0 +1,90 @@
+"""What the coursework proposed and what came after it, as arms; and the best recipe of this kit.
+
+Each arm is a change of the coursework's final model, trained as long as that (scale 1). Those of
+its denoiser count twice: by the denoiser's own error, and by what the descriptor makes of it.
+"""
+
+from dataclasses import replace
+
+from hpkit.claims import DENOISER, DESCRIPTOR, FINAL
+from hpkit.configs import DenoiserConfig, DescriptorConfig, varied
+
+MODEL = varied(DESCRIPTOR, **FINAL)  # the coursework's final model ...
+ITS_DENOISER = replace(  # ... and the denoiser in it
+    DENOISER, **{name.removeprefix("denoiser_"): value for name, value in FINAL.items()
+                 if name.startswith("denoiser_")})
+UNIT = {"unit": True, "reduce": "root"}  # between unit vectors a mean over 128 hardly differs
+OWN = {"test_source": "noisy"}  # where the network itself copes with the noise
+
+DENOISING = {  # changes of ITS_DENOISER
+    "mean squared error": {"objective": "mse"},
+    "Charbonnier loss": {"objective": "charbonnier"},
+    "structural similarity": {"objective": "ssim"},
+    "predicts the noise": {"residual": True},
+    "U-Net of depth 4": {"depth": 4},
+    "framing U-Net": {"network": "framing", "depth": 4},
+    "U-Net++": {"network": "unet++", "depth": 4},
+}
+DESCRIBING = {  # changes of MODEL
+    "loss": {
+        "Euclidean distance": {"reduce": "root"},
+        "anchor swap": {"objective": "anchor_swap"},
+        "hardest in batches of 25": {"objective": "hardest", "batch_size": 25},
+        "hardest in batches of 50": {"objective": "hardest"},
+        "hardest in batches of 150": {"objective": "hardest", "batch_size": 150},
+        "hardest, also same side": {"objective": "hardest_all"},
+        "hardest + second order": {"objective": "hardest_sos"},
+    },
+    "network": {
+        "standardised input": {"standardize": True},
+        "batch norm without scale": {"affine": False},
+        "faster running statistics": {"norm_momentum": 0.1},
+        "final batch norm": {"final_norm": True},
+        "unit length": {"unit": True},
+        "unit length, Euclidean": UNIT,
+        "16 × 16 pixels": {"half": True},
+    },
+    "training": {
+        "flips and turns": {"augment": "flips"},
+        "warm-up": {"schedule": "warmup"},
+        "decay": {"schedule": "decay"},
+        "noisy and clean, no denoiser": {"source": "mixed", **OWN},
+        "trained jointly": {"network": "joint", "source": "noisy", **OWN},
+    },
+}
+
+
+def ladder() -> dict[str, DescriptorConfig]:
+    """From the coursework's baseline to the best recipe, each step on top of those before it."""
+    steps = {
+        "coursework: baseline": {},
+        "coursework: final model": FINAL,
+        "noisy and clean, no denoiser": {"source": "mixed", **OWN},
+        "all normalised": {"standardize": True, "affine": False, "norm_momentum": 0.1,
+                           "final_norm": True, **UNIT},
+        "hardest in batches of 100": {"objective": "hardest_all", "batch_size": 100},
+        "AdamW, warm-up, decay": {"optimizer": "adamw", "lr": 0.01, "schedule": "warmup_decay",
+                                  "dropout": 0.0},
+        "16 × 16 pixels": {"half": True},
+        "flips, turns, negatives": {"augment": "flips_invert"},
+        "scenes, all points": {"data": "scenes", "points": None},
+        "batches from 4 photos": {"batch_photos": 4},
+    }
+    made, found = DESCRIPTOR, {}
+    for name, changes in steps.items():
+        found[name] = made = varied(made, **changes)
+    return found | {f"best recipe, {name}": best for name, best in BUDGETS.items()}
+
+
+# The best recipe: chosen on the validation photos. One network for clean and noisy patches.
+BEST = DescriptorConfig(
+    data="scenes", folds=0, points=None, source="mixed", **OWN, augment="flips_invert",
+    objective="hardest_all", **UNIT, batch_size=256, standardize=True, affine=False,
+    final_norm=True, norm_momentum=0.1, dropout=0.0, half=True, init="orthogonal",
+    optimizer="adamw", lr=0.01, schedule="warmup_decay", samples=25_600, validation_samples=2_560,
+    batch_photos=4, epochs=19)
+BUDGETS = {"a tenth of it": replace(BEST, epochs=2), "ten minutes": BEST}  # on two cores
+# A denoiser to go with it: few minutes, all training photos.
+BEST_DENOISER = DenoiserConfig(
+    data="scenes", folds=0, sequences=None, residual=True, batch_size=32, optimizer="adamw",
+    lr=0.002, schedule="warmup_decay", samples=8_000, validation_samples=2_000, epochs=5)
