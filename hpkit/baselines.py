@@ -27,7 +27,11 @@ def rootsift(patches: np.ndarray) -> np.ndarray:
 
     Euclidean distance is then Hellinger distance. Arandjelović and Zisserman, CVPR 2012, section 2.
     """
-    histograms = sift(patches)
+    return hellinger(sift(patches))
+
+
+def hellinger(histograms: np.ndarray) -> np.ndarray:
+    """The square root of each row (n, d) of counts divided by its sum; a row of zeros stays so."""
     return np.sqrt(histograms / np.maximum(histograms.sum(1, keepdims=True), 1e-7))
 
 

@@ -1,0 +1,64 @@
+"""Networks that are shipped with the package: weights, and a card that says what is known.
+
+`weights/<name>.safetensors` holds numbers and cannot run code; `weights/<name>.json` is its card.
+"""
+
+import hashlib
+import json
+from pathlib import Path
+
+from safetensors import SafetensorError
+from safetensors.torch import load
+from torch import nn
+
+from hpkit.configs import DenoiserConfig, DescriptorConfig
+from hpkit.runs import network
+
+WEIGHTS = Path(__file__).parent / "weights"
+KINDS = {"descriptor": DescriptorConfig, "denoiser": DenoiserConfig}
+
+
+def card(name: str = "descriptor") -> dict:
+    """What is known of a shipped network: kind, config, sha256, data, seeds, scores, limits.
+
+    Raises ValueError for a name that is not among the shipped ones, or a card that is damaged.
+    """
+    if name not in KINDS:
+        raise ValueError(f"no pretrained network {name!r}: there are {', '.join(KINDS)}")
+    path = WEIGHTS / f"{name}.json"
+    try:
+        told = json.loads(_bytes(path))
+        if told["kind"] == name and isinstance(told["config"], dict) and told["sha256"]:
+            return told
+    except (ValueError, KeyError, TypeError) as error:
+        if "not found" in str(error):
+            raise
+    raise ValueError(f"{path}: damaged, expected the card of a {name} with kind, config, sha256")
+
+
+def pretrained(name: str = "descriptor") -> nn.Module:
+    """The shipped "descriptor" or "denoiser", trained: eval mode, on the CPU, no network access.
+
+    Patches are float (n, 1, 32, 32) on 0..255; descriptors (n, 128), denoised ones as the patches.
+    `card(name)` tells how it was trained and what it is good for. Raises ValueError for an unknown
+    name and for files that are missing, damaged, or do not belong together.
+    """
+    told, path = card(name), WEIGHTS / f"{name}.safetensors"
+    data = _bytes(path)
+    found = hashlib.sha256(data).hexdigest()
+    if found != told["sha256"]:
+        raise ValueError(f"{path}: sha256 {found[:12]}..., expected {str(told['sha256'])[:12]}... "
+                         "as its card says: the file is damaged or not the card's")
+    try:
+        model = network(KINDS[name](**told["config"]))
+        model.load_state_dict(load(data))  # half precision in the file, single in the network
+    except (TypeError, ValueError, RuntimeError, SafetensorError) as error:
+        first = str(error).strip().splitlines()[0]
+        raise ValueError(f"{path}: not the weights of its card's config ({first})") from error
+    return model.eval()
+
+
+def _bytes(path: Path) -> bytes:
+    if not path.is_file():
+        raise ValueError(f"{path}: not found, expected the file that is shipped with the package")
+    return path.read_bytes()
