@@ -13,7 +13,8 @@ ROOT   := $(if $(filter 0,$(shell id -u)),--allow-root)
 FRESH  := export HPKIT_RUNS=$$(mktemp -d); trap 'rm -rf "$$HPKIT_RUNS"' EXIT;
 
 .DEFAULT_GOAL := help
-.PHONY: help install run lab check test notebooks reference gpu-check replica lock clean clean-cache
+.PHONY: help install run lab check test notebooks reference pretrained gpu-check replica colab \
+        badges lock clean clean-cache
 
 help:  ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,11 +42,20 @@ notebooks: $(STAMP)  ## execute the committed notebooks again and store their ou
 reference: $(STAMP)  ## go on with the recorded runs in notebooks/results (hours; stop any time)
 	$(BIN)/python tests/tools/reference.py
 
+pretrained: $(STAMP)  ## train the shipped networks anew, and what they are compared with (an hour)
+	$(BIN)/python tests/tools/pretrain.py
+
 gpu-check: $(STAMP)  ## compare what the GPU computes with the CPU; print its throughput
 	$(BIN)/python tests/benchmarks/gpu_check.py
 
 replica: $(STAMP)  ## fetch, convert and score a replica of HPatches at its real size (12 GB of disk)
 	$(BIN)/python tests/benchmarks/replica.py
+
+colab: $(STAMP)  ## write dist/hpkit-colab.zip: the notebooks for Colab, with all they need
+	$(BIN)/python tests/tools/colab.py --zip dist
+
+badges: $(STAMP)  ## write an address everywhere: make badges REPO=owner/name (of GitHub)
+	$(BIN)/python tests/tools/colab.py $(if $(REPO),--repo "$(REPO)")
 
 # torch stays at one version: recorded results and digests were made with it. Its CUDA packages
 # are left out, so that the CPU build can be had; the CUDA build asks for them by itself.
@@ -65,7 +75,8 @@ clean-cache: $(STAMP)  ## delete what hpkit keeps (HPKIT_CACHE, HPKIT_RUNS), but
 	$(BIN)/python -c "import shutil; from hpkit.patches import cache_folder; \
 	    from hpkit.store import store_folder; \
 	    [print('deleting', path) or shutil.rmtree(path) for path in \
-	        [*cache_folder().glob('photos-v*'), cache_folder() / 'converted', store_folder()] \
+	        [*cache_folder().glob('photos-v*'), *cache_folder().glob('scenes-v*'), \
+         cache_folder() / 'converted', store_folder()] \
 	    if path.exists()]"
 
 # A half-made environment is removed: the next try starts afresh.

@@ -120,8 +120,9 @@ def digest(notebook: nbformat.NotebookNode, parameters: dict[str, object] | None
     """SHA-256 of what decides what a run gives: cells, parameters, package, recorded results."""
     cells = [[c.cell_type, c.source, c.metadata.get("tags")] for c in notebook.cells]
     sha = hashlib.sha256(repr([cells, sorted((parameters or {}).items())]).encode())
-    for path in [*sorted(PACKAGE.iterdir()), *sorted((NOTEBOOKS / "results").glob("*.csv"))]:
-        if path.suffix in (".py", ".csv", ".gz") and path.name not in UNUSED:
+    used = PACKAGE.iterdir(), PACKAGE.glob("weights/*"), (NOTEBOOKS / "results").glob("*.csv")
+    for path in (path for folder in used for path in sorted(folder)):
+        if path.suffix in (".py", ".csv", ".gz", ".json") and path.name not in UNUSED:
             sha.update(path.name.encode() + path.read_bytes().replace(b"\r\n", b"\n"))
     return sha.hexdigest()
 

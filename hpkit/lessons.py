@@ -9,12 +9,13 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from IPython.display import Markdown
 
-from hpkit import exercises, exercises_05_07, exercises_08_10, plots
+from hpkit import exercises, exercises_05_07, exercises_08_10, exercises_11_12, plots
 from hpkit.claims import CLAIMS
 from hpkit.patches import cache_folder
 from hpkit.statistics import conclude, judge
 
-EXERCISES = exercises.EXERCISES | exercises_05_07.EXERCISES | exercises_08_10.EXERCISES
+EXERCISES = (exercises.EXERCISES | exercises_05_07.EXERCISES | exercises_08_10.EXERCISES
+             | exercises_11_12.EXERCISES)
 
 
 def show_source(*objects: Callable) -> Markdown:
@@ -26,9 +27,11 @@ def show_source(*objects: Callable) -> Markdown:
 def recorded(name: str) -> pd.DataFrame:
     """Results of recorded runs, `results/<name>.csv` beside the notebooks: one row per run.
 
-    Raises FileNotFoundError where a notebook was opened without its folder.
+    For a notebook away from its folder those that an installed hpkit carries.
+    Raises FileNotFoundError where there are none.
     """
-    beside = Path.cwd(), Path.cwd() / "notebooks", Path(__file__).parents[1] / "notebooks"
+    package = Path(__file__).parent
+    beside = Path.cwd(), Path.cwd() / "notebooks", package.parent / "notebooks", package
     for folder in beside:
         if (folder / "results" / f"{name}.csv").is_file():
             return pd.read_csv(folder / "results" / f"{name}.csv")

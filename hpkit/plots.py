@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
+from matplotlib.ticker import LogLocator, MaxNLocator
 
 from hpkit.statistics import ERRORS, interval
 
@@ -24,6 +25,9 @@ COLOURS = {
     "ours": _palette["blue"],
 }
 GREY = {"cmap": "gray", "vmin": 0, "vmax": 255, "interpolation": "nearest"}
+# Photos are shown smaller than they are, so neighbours are averaged; 24 greys halve the PNG.
+PHOTO = GREY | {"interpolation": "antialiased", "interpolation_stage": "data",
+                "cmap": plt.get_cmap("gray", 24)}
 
 
 def use_style() -> None:
@@ -66,6 +70,29 @@ def show_regions(ax: Axes, image: np.ndarray, regions: np.ndarray, *, colour: st
     return ax
 
 
+def show_matches(ax: Axes, first: np.ndarray, second: np.ndarray, pairs: np.ndarray,
+                 good: np.ndarray, *, most: int = 60, title: str = "") -> Axes:
+    """Two photos side by side, a line from each point to its match: good ones green, others red.
+
+    first, second: (h, w), 0..255; pairs: (m, 4), x and y in the first and in the second; good:
+    bool (m,). Of more than `most` pairs, so many, evenly picked, are drawn.
+    """
+    height, gap = max(len(first), len(second)), 8
+    sheet = np.full((height, first.shape[1] + gap + second.shape[1]), np.nan)
+    sheet[:len(first), :first.shape[1]] = first
+    sheet[:len(second), first.shape[1] + gap:] = second
+    ax.imshow(sheet, **PHOTO)
+    picked = np.unique(np.linspace(0, len(pairs) - 1, min(len(pairs), most)).astype(int))
+    for x, y, u, v, right in np.column_stack([pairs, good])[picked]:
+        colour = COLOURS["positive" if right else "negative"]
+        ax.plot([x, u + first.shape[1] + gap], [y, v], "o-", color=colour, lw=0.8, ms=2.5,
+                alpha=0.8)
+    ax.set(xlim=(0, sheet.shape[1]), ylim=(height, 0), xticks=[], yticks=[])
+    sns.despine(ax=ax, left=True, bottom=True)
+    ax.set_title(title)
+    return ax
+
+
 def histogram(ax: Axes, values: dict[str, np.ndarray], *, bins: np.ndarray | int = 40,
               xlabel: str = "", title: str = "") -> Axes:
     """Overlaid densities, one per name; a name of the book takes its own colour."""
@@ -88,6 +115,30 @@ def learning_curve(ax: Axes, history: pd.DataFrame, *, ylabel: str, title: str =
         ax.axhline(level, ls=("--", ":", "-.")[number % 3], color="0.4", label=label)
     ax.set(xlabel="epoch", ylabel=ylabel, title=title, xticks=history.epoch, ylim=(0, None))
     ax.legend(frameon=False)
+    return ax
+
+
+def compare_runs(ax: Axes, runs: dict[str, pd.DataFrame], *, ylabel: str, title: str = "") -> Axes:
+    """A colour and a marker per run: its validation loss drawn through, its training loss dotted.
+
+    runs: {label: history with the columns epoch, loss, val_loss}; the losses share a log axis.
+    """
+    for (label, history), colour, marker in zip(runs.items(), _palette.values(), "osD^vPX<>*",
+                                                strict=False):
+        style = {"color": colour, "marker": marker, "ms": 5}
+        ax.plot(history.epoch, history.loss, ":", mfc="w", **style)
+        ax.plot(history.epoch, history.val_loss, "-", label=label, **style)
+    ax.plot([], [], "o-", ms=5, color="0.3", label="validation")
+    ax.plot([], [], "o:", ms=5, color="0.3", mfc="w", label="train, epoch's mean")
+    losses = [value for line in ax.lines for value in line.get_ydata() if value > 0]
+    last = max([1, *(len(history) for history in runs.values())])
+    ax.set(xlabel="epoch", ylabel=ylabel, title=title, xlim=(0.7, last + 0.3), yscale="log")
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    wide = max(losses, default=1) > 30 * min(losses, default=1)
+    ax.yaxis.set(major_locator=LogLocator() if wide else MaxNLocator(6), major_formatter="{x:g}",
+                 visible=bool(losses))
+    ax.minorticks_off()
+    ax.legend(frameon=False, fontsize="small", loc="upper left", bbox_to_anchor=(1, 1))
     return ax
 
 
@@ -162,6 +213,26 @@ def contrasts(ax: Axes, judged: pd.DataFrame, *, xlabel: str, title: str = "") -
     ax.set_yticks(range(len(judged)), judged.contrast)
     ax.invert_yaxis()
     ax.set(xlabel=xlabel, title=title)
+    return ax
+
+
+def curves_by_strength(ax: Axes, table: pd.DataFrame, *, score: str, xlabel: str, ylabel: str,
+                       title: str = "", legend: bool = True) -> Axes:
+    """A line per descriptor over strength, its 95 % interval over photos as a band.
+
+    table: columns strength, photo, descriptor and the score, a row per draw. Draws of a photo are
+    averaged first: they are no new photos.
+    """
+    for number, (name, rows) in enumerate(table.groupby("descriptor", sort=False)):
+        by_photo = rows.groupby(["strength", "photo"])[score].mean().groupby("strength")
+        mean, low, high = np.array([interval(values) for _, values in by_photo]).T
+        strengths = list(by_photo.groups)
+        line, = ax.plot(strengths, mean, "sDo^v"[number % 5], ls="-", ms=7 - 1.5 * (number % 5),
+                        label=name, color=COLOURS.get(name), zorder=3)
+        ax.fill_between(strengths, low, high, color=line.get_color(), alpha=0.15, lw=0)
+    ax.set(xlabel=xlabel, ylabel=ylabel, title=title)
+    if legend:
+        ax.legend(frameon=False, fontsize="small")
     return ax
 
 

@@ -50,12 +50,13 @@ def without_widgets(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
 
 
 def without_links_to_others(notebook: nbformat.NotebookNode, names: list[str]) -> None:
-    """Links to chapters that are not in this site become plain words."""
+    """Links to chapters that are not in this site become plain words; badges go."""
 
     def keep_or_unlink(link: re.Match) -> str:
         return link[0] if link[2] in names else link[1]
 
     for cell in (c for c in notebook.cells if c.cell_type == "markdown"):
+        cell.source = re.sub(r"^\[!\[.*\n\n", "", cell.source, flags=re.M)
         cell.source = re.sub(r"\[([^]]+)\]\(([\w-]+)\.ipynb\)", keep_or_unlink, cell.source)
 
 

@@ -23,6 +23,8 @@ limit = None  # seconds"""
 PRINT = "print([epochs, lr, name, flag, seeds, limit])"
 TEXT = """# One?
 
+[![Open in Colab](https://example.org/badge.svg)](https://example.org/01_one.ipynb) [![B](//b)](//b)
+
 Inline $\\frac{a}{b}$, on [the second](02_lost.ipynb) and [the third](03_two.ipynb) chapter, and
 
 $$
@@ -237,6 +239,7 @@ def test_site_needs_no_network(pages):
     for name in ("index", "01_one", "03_two"):
         tags = re.findall(r"<(?:script|link|img|iframe)\b[^>]*>", pages[name])
         assert tags and not [tag for tag in tags if re.search(r"(src|href)=.(https?:)?//", tag)]
+        assert "example.org" not in pages[name]
         assert not re.search(r"import[( ][\"']https?://|cdn\.", pages[name])
     assert not re.search(r"(@import|url\()\s*[\"']?(https?:)?//", pages["css"])
 

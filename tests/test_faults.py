@@ -23,6 +23,8 @@ FAULTS = {
     "08_batch_size": ["summed_over_batch"],
     "09_clean_vs_denoised": ["normal_for_t"],
     "10_final_model": ["base_forgotten"],
+    "11_modifications": ["rows_alone"],
+    "12_match_photos": ["mutual_forgotten", "angles_mirrored"],
 }
 CASES = [(notebook, fault) for notebook, faults in FAULTS.items() for fault in faults]
 

@@ -29,6 +29,13 @@ def test_nonsense_is_wrong_and_never_a_traceback(exercise, answer, capsys):
     assert said(capsys, exercise, answer).startswith(f"✗ {exercise}: ")
 
 
+def beyond(distances):
+    """Distances of negatives beyond their positive; all of a row if there are none."""
+    others = np.where(np.eye(len(distances), dtype=bool), 99.0, distances)
+    farther = np.where(others > np.diag(distances)[:, None], others, 99.0)
+    return np.where((farther == 99).all(1)[:, None], others, farther)
+
+
 @pytest.mark.parametrize("exercise, answer, hint", [
     ("positive_pairs", 240, "counted twice"),
     ("positive_pairs", 15, "the other columns"),
@@ -69,6 +76,19 @@ def test_nonsense_is_wrong_and_never_a_traceback(exercise, answer, capsys):
     ("brier_of_one", 0.64, "had it not held"),
     ("chance_of_a_miss", 0.65, "do not simply add"),
     ("verdict_of", lambda i, s: "holds", "expected 'undecided'"),
+    ("clean_draw", 0.0256, "all four are wrong"),
+    ("draws_needed", 71, "round up"),
+    ("four_points", lambda a, b: dlt(b, a), "the other way round"),
+    ("four_points", lambda a, b: dlt(a, b).T, "row by row"),
+    ("four_points", lambda a, b: dlt(a, b).ravel(), "expected (3, 3)"),
+    ("four_points", lambda a, b: np.eye(3), "smallest singular value"),
+    ("four_points", lambda a, b: np.zeros((3, 3)), "all zeros"),
+    ("largest_mean", 4, "number of dimensions"),
+    ("candidates", 510, "anchor-anchor"),
+    ("semi_hard", lambda d: d.argmin(1), "leave the diagonal out"),
+    ("semi_hard", lambda d: (d + 99 * np.eye(6)).argmin(1), "*beyond* the positive"),
+    ("semi_hard", lambda d: beyond(d).argmin(1), "take the farthest one"),
+    ("semi_hard", lambda d: d, "expected (6,)"),
 ])
 def test_a_typical_mistake_gets_its_hint(exercise, answer, hint, capsys):
     out = said(capsys, exercise, answer)
@@ -79,9 +99,17 @@ def test_a_typical_mistake_gets_its_hint(exercise, answer, hint, capsys):
     ("positive_pairs", 120), ("overlap_of_larger", 0.64), ("step_ap", 0.5),
     ("mutual", lambda d: d.argmin(0)[d.argmin(1)] == np.arange(len(d))),
     ("my_denoiser", lambda p: np.stack([cv2.medianBlur(patch, 5) for patch in p])),
+    ("four_points", lambda a, b: -3 * dlt(a, b)), ("draws_needed", 72),
 ])
 def test_a_right_answer_is_right(exercise, answer, capsys):
     assert said(capsys, exercise, answer) == f"✓ {exercise}: right\n"
+
+
+def dlt(first, second):
+    rows = []
+    for (x, y), (u, v) in zip(first, second, strict=True):
+        rows += [[x, y, 1, 0, 0, 0, -u * x, -u * y, -u], [0, 0, 0, x, y, 1, -v * x, -v * y, -v]]
+    return np.linalg.svd(np.array(rows))[2][-1].reshape(3, 3)
 
 
 def plain(a, p, n, margin):

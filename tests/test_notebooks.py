@@ -44,8 +44,11 @@ def test_files_of_parameters_fit_the_notebooks(path):
 
 def test_site_of_the_committed_notebooks_builds_without_a_warning(tmp_path, capsys):
     shutil.copytree(ROOT / "notebooks", tmp_path / "notebooks")
-    build([Result(path.stem, 0, "kept") for path in NOTEBOOKS], tmp_path)
+    index = build([Result(path.stem, 0, "kept") for path in NOTEBOOKS], tmp_path)
     assert capsys.readouterr().err == ""
+    pages = [path.read_text() for path in (index.parent / "notebooks").glob("*.html")]
+    assert len(pages) == len(NOTEBOOKS)
+    assert not [page for page in pages if "hpkit-colab.zip" in page]  # the first cell is no lesson
 
 
 @pytest.mark.slow

@@ -91,18 +91,18 @@ def test_sources_are_valid_for_the_oldest_python():
         ast.parse(path.read_text(encoding="utf-8"), str(path), feature_version=(3, 11))
 
 
-def test_conda_file_repeats_nothing_but_the_range_of_python():
+def test_conda_file_says_nothing_but_one_of_the_pythons():
     conda = yaml.safe_load((ROOT / "environment.yml").read_text())
     *from_conda, from_pip = conda["dependencies"]
-    wanted = PROJECT["project"]["requires-python"]
-    assert from_conda == [f"python{wanted},<3.15", "pip"]
+    assert from_conda in [[f"python={python}", "pip"] for python in PYTHONS]
     assert from_pip == {"pip": [f"-e .[{','.join(EXTRAS)}]"]}
 
 
 def test_make_help_lists_every_target():
     command = ["make", "--no-print-directory", "help"]
     shown = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-    targets = re.search(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(), re.M)[1].split()
+    makefile = (ROOT / "Makefile").read_text().replace("\\\n", "")
+    targets = re.search(r"^\.PHONY: (.*)$", makefile, re.M)[1].split()
     assert [line.split()[1] for line in shown.stdout.splitlines()] == ["help", *targets[1:]]
 
 

@@ -1,7 +1,9 @@
 """A panel is a function and a control for each argument; figures say what they are given."""
 
 import base64
+from datetime import UTC, datetime
 
+import cv2
 import ipywidgets
 import matplotlib
 import numpy as np
@@ -64,6 +66,97 @@ def test_an_error_is_shown_and_the_picture_stays(panel):
     assert "ValueError" in note.value and "too high" in note.value and image.value == before
     height.value = 2
     assert note.value == "" and image.value != before
+
+
+FILE = b"some bytes"
+
+
+@pytest.mark.parametrize(("value", "data"), [
+    ({}, None), ((), None),
+    ({"a.jpg": {"metadata": {"name": "a.jpg"}, "content": FILE}}, FILE),          # ipywidgets 7
+    (({"name": "a.jpg", "size": 10, "content": memoryview(FILE)},), FILE),        # ipywidgets 8
+])
+def test_an_uploaded_file_is_read_from_either_ipywidgets(value, data):
+    assert widgets.uploaded(value) == data
+
+
+@pytest.fixture
+def photo_panel(monkeypatch):
+    """The upload, the slider, the note, the picture, and the arguments of each drawing."""
+    drawn, made, box = [], [], ipywidgets.HBox
+
+    def brightness(photo, factor):
+        drawn.append((photo, factor))
+        figure = Figure(figsize=(2, 1))
+        figure.subplots().imshow(photo * factor, vmin=0, vmax=255)
+        return figure
+
+    monkeypatch.setattr(widgets, "display", lambda bundle, raw: None)
+    monkeypatch.setattr(ipywidgets, "HBox", lambda children: made.append(box(children)) or made[0])
+    widgets.explore(brightness, photo=np.zeros((40, 50), np.uint8), factor=(0.0, 1.0, 0.1, 0.5))
+    return *made[0].children[0].children, made[0].children[1], drawn
+
+
+def upload(button, data):
+    """What the front end does, in the version of ipywidgets that is installed."""
+    if ipywidgets.__version__ < "8":
+        value = {"a": {"content": data}}
+    else:
+        value = ({"name": "a", "type": "image/png", "size": len(data), "content": memoryview(data),
+                  "last_modified": datetime.now(UTC)},)
+    button.set_trait("value", value)
+
+
+def test_a_file_takes_the_place_of_the_photo(photo_panel):
+    button, factor, note, image, drawn = photo_panel
+    before, bright = image.value, np.full((60, 90), 200, np.uint8)
+    assert drawn[0][0].shape == (40, 50) and button.description == "photo photo"
+    upload(button, cv2.imencode(".png", bright)[1].tobytes())
+    factor.value = 0.9
+    assert [photo.shape for photo, _ in drawn] == [(40, 50), (60, 90), (60, 90)]
+    assert np.array_equal(drawn[2][0], bright) and image.value != before and note.value == ""
+
+
+def test_a_bad_file_is_refused_in_a_sentence_and_the_picture_stays(photo_panel):
+    button, _, note, image, drawn = photo_panel
+    before = image.value
+    upload(button, b"<script>")
+    assert "this file: not an image, expected JPEG, PNG" in note.value
+    assert image.value == before and len(drawn) == 1
+    upload(button, cv2.imencode(".png", np.full((60, 90), 9, np.uint8))[1].tobytes())
+    assert note.value == "" and image.value != before
+
+
+def test_notes_are_text_not_html(monkeypatch, photo_panel):
+    _, factor, note, _, _ = photo_panel
+    monkeypatch.setattr(widgets, "to_png", lambda figure: {}["<i>"])
+    factor.value = 0.9
+    assert "&lt;i&gt;" in note.value
+
+
+def test_matches_are_lines_between_two_photos():
+    first, second = np.zeros((30, 40), np.uint8), np.zeros((20, 50), np.uint8)
+    pairs = np.array([[1, 2, 3, 4], [5, 6, 7, 8]])
+    ax = plots.show_matches(Figure().subplots(), first, second, pairs, np.array([True, False]))
+    assert ax.images[0].get_array().shape == (30, 98)
+    assert [list(line.get_xdata()) for line in ax.lines] == [[1, 51], [5, 55]]
+    assert [line.get_color() for line in ax.lines] == [plots.COLOURS["positive"],
+                                                       plots.COLOURS["negative"]]
+    many = np.tile(pairs, (99, 1))
+    ax = plots.show_matches(Figure().subplots(), first, second, many, many[:, 0] > 1, most=20)
+    assert len(ax.lines) == 20
+    none = plots.show_matches(Figure().subplots(), first, second, pairs[:0], np.zeros(0, bool))
+    assert len(none.lines) == 0
+
+
+def test_curves_average_a_photos_draws_before_their_interval():
+    rows = [(s, p, d, p + 10 * s + d) for s in (0, 1) for p in (1, 3) for d in (0, 2)]
+    table = pd.DataFrame(rows, columns=["strength", "photo", "draw", "score"])
+    table["descriptor"] = "SIFT"
+    ax = plots.curves_by_strength(Figure().subplots(), table, score="score", xlabel="", ylabel="")
+    assert list(ax.lines[0].get_ydata()) == [3, 13]  # mean of photos 2 and 4
+    low, high = ax.collections[0].get_paths()[0].get_extents().intervaly
+    assert low == pytest.approx(3 - 12.706, abs=0.01) and high == pytest.approx(25.706, abs=0.01)
 
 
 def test_patches_are_shown_on_one_grey_scale():

@@ -62,7 +62,17 @@ def noise_twice(patches: ModuleType) -> None:
 
 def sum_for_mean(losses: ModuleType) -> None:
     """Squared distances are summed over the descriptor's values, which shrinks the margin."""
-    losses.squared_distance = lambda first, second, reduce="mean": ((first - second) ** 2).sum(1)
+    losses.distance = lambda first, second, reduce="mean": ((first - second) ** 2).sum(1)
+
+
+def rows_alone(losses: ModuleType) -> None:
+    """The hardest negative of a pair is looked for in its row, not in its column."""
+
+    def hardest(anchor, positive, margin=1.0, reduce="mean"):
+        far = losses._without_diagonal(losses.distances(anchor, positive, reduce)).amin(dim=1)
+        return (losses.distance(anchor, positive, reduce) - far + margin).clamp(min=0).mean()
+
+    losses.hardest_loss = hardest
 
 
 def step_average_precision(ranking: ModuleType) -> None:
@@ -128,13 +138,27 @@ def base_forgotten(statistics: ModuleType) -> None:
     statistics.arm = arm
 
 
+def mutual_forgotten(matching: ModuleType) -> None:
+    """A match need not point back, whatever is asked for."""
+    right = matching.match
+    matching.match = lambda a, b, ratio=0.9, mutual=True: right(a, b, ratio, mutual=False)
+
+
+def angles_mirrored(keypoints: ModuleType) -> None:
+    """A keypoint's patch is turned the wrong way."""
+    frames = keypoints.keypoint_frames
+    keypoints.keypoint_frames = lambda points: frames(points) * np.array([1, 1, 1, -1])
+
+
 MODULES = {
     "hpkit.patches": (columns_swapped, leaked_photo, source_ignored, noise_twice),
-    "hpkit.losses": (sum_for_mean, summed_over_batch),
+    "hpkit.losses": (sum_for_mean, summed_over_batch, rows_alone),
     "hpkit.ranking": (step_average_precision,),
     "hpkit.models": (padded_before, truncation_forgotten),
     "hpkit.optimizers": (torch_epsilon,),
     "hpkit.statistics": (normal_for_t, base_forgotten),
+    "hpkit.matching": (mutual_forgotten,),
+    "hpkit.keypoints": (angles_mirrored,),
 }
 FAULTS = {f.__name__: (name, f) for name, faults in MODULES.items() for f in faults}
 

@@ -7,6 +7,7 @@ import struct
 from pathlib import Path
 
 import nbformat
+from colab import TAG
 from nbformat import NotebookNode
 
 from hpkit.book import defaults
@@ -47,7 +48,8 @@ def complaints(path: Path) -> list[str]:
         found.append("its cells were not all run once, in order")
     if path.stat().st_size > BYTES:
         found.append(f"has {path.stat().st_size} bytes, at most {BYTES} are allowed")
-    outside = [c for c in notebook.cells if not is_exercise(c) and "<details>" not in c.source]
+    outside = [c for c in notebook.cells if not is_exercise(c) and "<details>" not in c.source
+               and TAG not in c.metadata.get("tags", [])]
     if len(outside) > (most := LONGER.get(path.stem, CELLS)):
         found.append(f"has {len(outside)} cells outside the exercises, at most {most} are allowed")
     return found

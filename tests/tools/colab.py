@@ -1,0 +1,137 @@
+"""The notebooks away from a clone: their first cell, their badges, a zip of them for Colab.
+
+Without an option: make the first cell and the badges of all notebooks, and the README's, what they
+have to be. `--repo OWNER/NAME` first writes the project's address into pyproject.toml, where they
+take it from. `--zip` packs the notebooks and a wheel of hpkit.
+"""
+
+import argparse
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import tomllib
+import zipfile
+from pathlib import Path
+
+import nbformat
+from nbformat.v4 import new_code_cell
+
+from hpkit.book import digest
+
+ROOT = Path(__file__).parents[2]
+TAG = "install-hpkit"
+FIRST = '''\
+import sys
+from glob import glob
+from importlib.util import find_spec
+from subprocess import run as call
+
+if getattr(find_spec("hpkit"), "origin", None) is None:  # as on Colab; else nothing happens
+    address = ""
+    call([sys.executable, "-m", "zipfile", "-e", "hpkit-colab.zip", "."], capture_output=True)
+    wheels = sorted(glob("hpkit-*.whl") + glob("hpkit-colab/hpkit-*.whl"))[-1:]
+    found = ["-e", ".."] if glob("../hpkit/lessons.py") else wheels or [address]
+    assert found[0], "hpkit is not here: put hpkit-colab.zip beside this notebook (`make colab`)"
+    call([sys.executable, "-m", "pip", "install", "-q", *found], check=True)
+    sys.path += [".."] * ("-e" in found)
+if "google.colab" in sys.modules:
+    sys.modules["google.colab"].output.enable_custom_widget_manager()'''
+BADGES = (
+    "[![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)]"
+    "(https://colab.research.google.com/github/{repo}/blob/HEAD/notebooks/{name}.ipynb) "
+    "[![Open on Binder](https://mybinder.org/badge_logo.svg)]"
+    "(https://mybinder.org/v2/gh/{repo}/HEAD?labpath=notebooks%2F{name}.ipynb)"
+)
+
+
+def address(root: Path) -> str:
+    """The project's address in pyproject.toml, "" while it has none."""
+    project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    return project.get("urls", {}).get("Repository", "")
+
+
+def set_address(root: Path, repo: str) -> None:
+    """Write it into pyproject.toml; ValueError unless repo is OWNER/NAME."""
+    if not re.fullmatch(r"[\w.-]+/[\w.-]+", repo):
+        raise ValueError(f"{repo!r}: expected OWNER/NAME, as on GitHub")
+    path = root / "pyproject.toml"
+    text = re.sub(r"\[project\.urls\]\n.*\n\n", "", path.read_text(encoding="utf-8"))
+    urls = f'[project.urls]\nRepository = "https://github.com/{repo}"\n\n'
+    before, table, after = text.partition("[project.optional-dependencies]")
+    path.write_text(before + urls + table + after, encoding="utf-8")
+
+
+def with_badges(text: str, repo: str, name: str) -> str:
+    """Markdown with the badges under its title, none where repo is ""."""
+    text = re.sub(r"^\[!\[Open in Colab\].*\n\n", "", text, flags=re.M)
+    title, end, rest = text.partition("\n\n")
+    return f"{title}{end}{BADGES.format(repo=repo, name=name)}{end}{rest}" if repo else text
+
+
+def stamp_notebook(path: Path, url: str) -> None:
+    """Its first code cell and its badges; outputs that were of these cells still are."""
+    notebook = nbformat.read(path, 4)
+    before = nbformat.writes(notebook)
+    fresh = notebook.metadata.get("hpkit", {}).get("stamp") == digest(notebook)
+    first = next(n for n, cell in enumerate(notebook.cells) if cell.cell_type == "code")
+    if TAG not in notebook.cells[first].metadata.get("tags", []):
+        cell = new_code_cell(metadata={"tags": [TAG, "remove-cell"]}, id=TAG)
+        cell.metadata.jupyter = {"source_hidden": True}
+        notebook.cells.insert(first, cell)
+        fresh = False  # until they are all run again, in order
+    archive = f"{url}/archive/HEAD.zip" if url else ""
+    notebook.cells[first].source = FIRST.replace('address = ""', f'address = "{archive}"')
+    repo = url.removeprefix("https://github.com/")
+    notebook.cells[0].source = with_badges(notebook.cells[0].source, repo, path.stem)
+    if fresh:
+        notebook.metadata.hpkit.stamp = digest(notebook)
+    if nbformat.writes(notebook) != before:
+        nbformat.write(notebook, path)
+
+
+def stamp(root: Path) -> None:
+    """Everything under root that names the project's address or installs from it."""
+    url, notebooks = address(root), sorted(root.glob("notebooks/*.ipynb"))
+    for path in notebooks:
+        stamp_notebook(path, url)
+    readme, repo = root / "README.md", url.removeprefix("https://github.com/")
+    text = readme.read_text(encoding="utf-8")
+    readme.write_text(with_badges(text, repo, notebooks[0].stem), encoding="utf-8")
+
+
+def pack(root: Path, to: Path) -> Path:
+    """`to/hpkit-colab.zip`: the notebooks, and a wheel of hpkit; needs no network."""
+    with tempfile.TemporaryDirectory() as folder:
+        source, packed = Path(folder) / "source", Path(folder) / "hpkit-colab"
+        unwanted = shutil.ignore_patterns("__pycache__", "*.ipynb", ".*")
+        for name in ("hpkit", "notebooks"):
+            shutil.copytree(root / name, source / name, ignore=unwanted)
+        for name in ("pyproject.toml", "README.md", "LICENSE"):
+            shutil.copy(root / name, source)
+        pip = [sys.executable, "-m", "pip", "wheel", "--quiet", "--disable-pip-version-check"]
+        options = ["--no-deps", "--no-build-isolation", "--no-index", "--wheel-dir", packed]
+        subprocess.run([*pip, *options, source], check=True)
+        to.mkdir(parents=True, exist_ok=True)
+        with zipfile.ZipFile(to / "hpkit-colab.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+            for path in [*packed.iterdir(), *sorted(root.glob("notebooks/*.ipynb"))]:
+                archive.write(path, f"hpkit-colab/{path.name}")
+    return to / "hpkit-colab.zip"
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--repo", metavar="OWNER/NAME", help="of the project, on GitHub")
+    parser.add_argument("--zip", type=Path, metavar="DIR", help="pack hpkit-colab.zip there")
+    given = parser.parse_args(argv)
+    if given.repo:
+        set_address(ROOT, given.repo)
+    if given.zip:
+        print(f"{pack(ROOT, given.zip)}: upload it to Colab, and one of the notebooks in it")
+    else:
+        stamp(ROOT)
+
+
+if __name__ == "__main__":
+    main()
