@@ -65,15 +65,15 @@ def sign_flip(answer: Callable) -> str:
 
 
 def verdict_of(answer: Callable) -> str:
-    """Must apply the rule to lists of intervals."""
+    """Must apply the rule: 95 % intervals to hold, the high ends of wider ones to fail."""
     if not callable(answer):
-        return "this is not a function: define verdict_of(intervals, smallest), pass its name"
-    cases = [([(0.2, 0.4), (0.15, 0.3)], "holds"), ([(0.2, 0.4), (0.0, 0.3)], "undecided"),
-             ([(0.2, 0.4), (-0.3, 0.05)], "does not hold"),
-             ([(0.0, 0.3), (-0.3, 0.05)], "does not hold")]
-    for intervals, expected in cases:
-        if (mine := answer(intervals, 0.1)) != expected:
-            return f"for {intervals} and smallest 0.1 it says {mine!r}, expected {expected!r}"
+        return "this is not a function: define verdict_of(lows, highs, smallest), pass its name"
+    cases = [([0.2, 0.15], [0.5, 0.4], "holds"), ([0.2, 0.0], [0.5, 0.4], "undecided"),
+             ([0.2, -0.3], [0.5, 0.05], "does not hold"),
+             ([0.0, -0.3], [0.4, 0.05], "does not hold"), ([-0.3], [0.1], "undecided")]
+    for lows, highs, expected in cases:
+        if (mine := answer(lows, highs, 0.1)) != expected:
+            return f"for lows {lows}, highs {highs}, smallest 0.1: {mine!r}, expected {expected!r}"
     return ""
 
 

@@ -1,8 +1,10 @@
 """What makes a notebook a lesson: source on display, exercises that answer, predictions kept."""
 
+import getpass
 import inspect
 import json
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -11,11 +13,13 @@ from IPython.display import Markdown
 
 from hpkit import exercises, exercises_05_07, exercises_08_10, exercises_11_12, plots
 from hpkit.claims import CLAIMS
+from hpkit.layout import write_whole
 from hpkit.patches import cache_folder
-from hpkit.statistics import conclude, judge
+from hpkit.statistics import FAILS, HOLDS, OPEN, conclude, judge
 
 EXERCISES = (exercises.EXERCISES | exercises_05_07.EXERCISES | exercises_08_10.EXERCISES
              | exercises_11_12.EXERCISES)
+VERDICTS = (HOLDS, FAILS, OPEN)
 
 
 def show_source(*objects: Callable) -> Markdown:
@@ -39,22 +43,67 @@ def recorded(name: str) -> pd.DataFrame:
                             "notebooks as in the repository")
 
 
-def predict(claim: str, statement: str, confidence: float = ...) -> None:
-    """Commit to a statement before the reveal, with a confidence from 0.5 (a guess) to 1.
+def predict(claim: str, verdict: str, confidence: float = ...) -> None:
+    """Bet on a verdict before the reveal, with a confidence from 1/3 (a guess) to 1.
 
-    Kept in `predictions.json` in the cache folder, the last word on each claim. Left at `...`,
-    nothing is kept. Raises ValueError for a confidence outside 0.5..1.
+    verdict: "holds", "does not hold" or "undecided". The last bet on each claim is kept, in the
+    cache folder, a file per user; at `...`, none. Raises ValueError for another verdict and for a
+    confidence outside 1/3..1.
     """
+    if verdict not in VERDICTS:
+        raise ValueError(f"{claim}: no verdict {verdict!r}, expected one of {', '.join(VERDICTS)}")
     if confidence is ...:
-        print(f"– {claim}: not predicted yet (write your confidence, 0.5 to 1)")
+        print(f"– {claim}: not predicted yet (write your verdict and confidence, 0.33 to 1)")
         return
-    if not 0.5 <= confidence <= 1:
-        raise ValueError(f"confidence {confidence}: expected 0.5 (a guess) to 1 (certain)")
-    path = cache_folder() / "predictions.json"
-    kept = json.loads(path.read_text()) if path.exists() else {}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(kept | {claim: {"statement": statement, "confidence": confidence}}))
-    print(f"✎ {claim}: {statement} ({confidence:.0%} sure)")
+    if not 0.33 <= confidence <= 1:
+        raise ValueError(f"confidence {confidence}: expected 0.33 (a guess) to 1 (certain)")
+    _keep("predictions", claim, {"verdict": verdict, "confidence": confidence})
+    print(f"✎ {claim} {verdict}: {confidence:.0%} sure; kept in {_file('predictions')}")
+
+
+def reveal(claim: str, verdict: str) -> None:
+    """Print a verdict, and what your bet on it cost (Brier 1950): 0 for a prophet, 1 at worst."""
+    table, _ = calibration({claim: verdict})
+    for row in table.itertuples():
+        print(f"{claim} {verdict}. You said: {row.predicted}, {row.confidence:.0%} sure. "
+              f"That costs {row.penalty:.2f} (0: certain and right; 1: certain and wrong).")
+    if table.empty:
+        print(f"{claim} {verdict}. (You made no bet.)")
+
+
+def calibration(verdicts: dict[str, str]) -> tuple[pd.DataFrame, float]:
+    """Your bets beside the verdicts, a row each, and your Brier score, the mean penalty.
+
+    verdicts: {claim: verdict}. The penalty is the squared difference between your confidence and
+    the outcome, 1 if you named the verdict, else 0. NaN where there are no bets.
+    """
+    kept = _kept("predictions")
+    rows = [{"claim": claim, "predicted": kept[claim]["verdict"],
+             "confidence": kept[claim]["confidence"], "verdict": verdict,
+             "penalty": (kept[claim]["confidence"]
+                         - verdict.startswith(kept[claim]["verdict"])) ** 2}
+            for claim, verdict in verdicts.items() if claim in kept]
+    table = pd.DataFrame(rows, columns=["claim", "predicted", "confidence", "verdict", "penalty"])
+    return table, float(table.penalty.mean())
+
+
+def report() -> pd.DataFrame:
+    """Your exercises: a row each, with the tries until it was right, and when that was (UTC)."""
+    rows = [{"exercise": name, **told} for name, told in _kept("exercises").items()]
+    return pd.DataFrame(rows, columns=["exercise", "tries", "right", "last"])
+
+
+def _file(kind: str) -> Path:
+    return cache_folder() / f"{kind}-{getpass.getuser()}.json"
+
+
+def _kept(kind: str) -> dict:
+    return json.loads(_file(kind).read_text()) if _file(kind).exists() else {}
+
+
+def _keep(kind: str, name: str, value: dict) -> None:
+    _file(kind).parent.mkdir(parents=True, exist_ok=True)
+    write_whole(_file(kind), json.dumps(_kept(kind) | {name: value}).encode())
 
 
 def show_claim(table: pd.DataFrame, name: str) -> None:
@@ -70,31 +119,20 @@ def show_claim(table: pd.DataFrame, name: str) -> None:
     plt.show()
     print(f"{name} {line['verdict']}. Deciding: {line['contrast']}, {line['mean']:+.3f} "
           f"[{line['low']:+.3f}, {line['high']:+.3f}] {line['unit']}, {line['seeds']} seeds.")
-    print(f"The largest budget tried: {line['largest']} times this one; contrasts that turn there: "
-          f"{line['turned'] or 'none'}.")
-
-
-def calibration(verdicts: dict[str, str]) -> tuple[pd.DataFrame, float]:
-    """Your predictions of claims beside their verdicts, and your Brier score (Brier 1950).
-
-    verdicts: {claim: "holds", "does not hold" or something undecided}. The score is the mean
-    squared difference between confidence and outcome over the decided claims that you predicted:
-    0 is a prophet, 0.25 a coin; NaN where there are none.
-    """
-    path = cache_folder() / "predictions.json"
-    kept = json.loads(path.read_text()) if path.exists() else {}
-    rows = [{"claim": claim, **kept[claim], "verdict": verdict,
-             "penalty": (kept[claim]["confidence"] - (kept[claim]["statement"] == verdict)) ** 2}
-            for claim, verdict in verdicts.items()
-            if claim in kept and verdict in ("holds", "does not hold")]
-    table = pd.DataFrame(rows, columns=["claim", "statement", "confidence", "verdict", "penalty"])
-    return table, float(table.penalty.mean())
+    if line["largest"] == 1:
+        print("No larger budget was run.")
+        return
+    large = judge(table, CLAIMS[name], line["largest"])
+    print(f"At {line['largest']} times the budget {(large.seeds > 0).sum()} of {len(large)} "
+          f"contrasts were run, with at most {large.seeds.max()} seeds; of those decided here "
+          f"{line['turned'] or 'none'} is on the other side there.")
 
 
 def check(exercise: str, answer: object) -> None:
     """Print ✓, or ✗ with a hint that fits the mistake, or – while the answer is still `...`.
 
-    Raises ValueError for an exercise that does not exist.
+    Tries are counted for `report`, in the cache folder, a file per user. Raises ValueError for an
+    exercise that does not exist.
     """
     if exercise not in EXERCISES:
         raise ValueError(f"no exercise {exercise!r}: there are {', '.join(EXERCISES)}")
@@ -105,4 +143,8 @@ def check(exercise: str, answer: object) -> None:
         hint = EXERCISES[exercise](answer)
     except Exception as error:  # an answer that breaks its check is a mistake like any other
         hint = f"your answer raised {type(error).__name__}: {error}"
+    before = _kept("exercises").get(exercise, {"tries": 0, "right": False})
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    if not before["right"]:
+        _keep("exercises", exercise, {"tries": before["tries"] + 1, "right": not hint, "last": now})
     print(f"✗ {exercise}: {hint}" if hint else f"✓ {exercise}: right")

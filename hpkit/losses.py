@@ -81,7 +81,7 @@ def anchor_swap_loss(anchor: Tensor, positive: Tensor, negative: Tensor, margin:
 
 
 def hardest_loss(anchor: Tensor, positive: Tensor, margin: float = 1.0,
-                 reduce: str = "mean") -> Tensor:
+                 reduce: str = "root") -> Tensor:
     """Triplets that need no negatives: each pair takes the hardest one that the batch offers.
 
     anchor, positive: (n, d), row i of both from point i, all points different. The negative of
@@ -96,11 +96,11 @@ def hardest_loss(anchor: Tensor, positive: Tensor, margin: float = 1.0,
 
 
 def hardest_all_loss(anchor: Tensor, positive: Tensor, margin: float = 1.0,
-                     reduce: str = "mean") -> Tensor:
+                     reduce: str = "root") -> Tensor:
     """`hardest_loss` that also looks for negatives among the anchors and among the positives.
 
     The negative of pair i is at the smallest of d(a_i, p_j), d(a_j, p_i), d(a_i, a_j), d(p_i, p_j),
-    j != i: four times the candidates from the same batch (Tian et al. 2019, "SOSNet", section 3).
+    j != i: twice the candidates from the same batch (Tian et al. 2019, "SOSNet", section 3).
     Raises ValueError for fewer than two pairs or an unknown `reduce`.
     """
     _at_least_two(anchor)
@@ -127,7 +127,7 @@ def second_order(anchor: Tensor, positive: Tensor, neighbours: int = 8) -> Tenso
 
 
 def hardest_sos_loss(anchor: Tensor, positive: Tensor, margin: float = 1.0,
-                     reduce: str = "mean") -> Tensor:
+                     reduce: str = "root") -> Tensor:
     """`hardest_loss` plus `second_order`, unweighted, as SOSNet adds its two terms.
 
     SOSNet squares the first term and also looks for negatives among d(a_i, a_j) and d(p_i, p_j);

@@ -82,6 +82,8 @@ class L2Net(nn.Module):
         initialise(self, init, seed)
 
     def forward(self, patches: Tensor) -> Tensor:
+        if patches.shape[-2:] != (32, 32):
+            raise ValueError(f"patches are {tuple(patches.shape)}, expected (n, 1, 32, 32)")
         if self.standardize:
             deviation, mean = torch.std_mean(patches, dim=(1, 2, 3), keepdim=True)
             patches = (patches - mean) / (deviation + 0.1)  # a flat patch stays finite

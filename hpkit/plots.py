@@ -202,9 +202,11 @@ def contrasts(ax: Axes, judged: pd.DataFrame, *, xlabel: str, title: str = "") -
     """A line per contrast: its interval, and a tick at the least effect that matters.
 
     judged: what `statistics.judge` gives. Filled dots are decided; right of the tick is as claimed.
+    The thin line goes on to where the interval ends that could refute the claim.
     """
     for y, row in enumerate(judged.itertuples()):
         decided = row.verdict != "undecided"
+        ax.plot([row.high, row.widest], [y, y], color=COLOURS["ours"], lw=0.7)
         ax.plot([row.low, row.high], [y, y], color=COLOURS["ours"], lw=2)
         ax.plot(row.mean, y, "o", color=COLOURS["ours"], mfc=COLOURS["ours"] if decided else "w")
         ax.plot(row.smallest, y, "|", color="0.3", ms=16)

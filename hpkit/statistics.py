@@ -102,12 +102,13 @@ def differences(table: pd.DataFrame, contrast: Contrast, times: int = 1) -> np.n
 
 
 def interval(values: Sequence[float], confidence: float = 0.95) -> tuple[float, float, float]:
-    """Mean, low and high end of Student's t interval; the ends are NaN for fewer than 2 values."""
+    """Mean, low and high end of Student's t interval; the ends are NaN for fewer than 3 values.
+
+    (With two, t is 12.7: such an interval says that nothing is known, and looks like a mistake.)
+    """
     values = np.asarray(values, float)
-    if len(values) == 0:
-        return np.nan, np.nan, np.nan
-    mean = values.mean()
-    if len(values) == 1:
+    mean = values.mean() if len(values) else np.nan
+    if len(values) < 3:
         return mean, np.nan, np.nan
     half = t.ppf((1 + confidence) / 2, len(values) - 1) * values.std(ddof=1) / len(values)**0.5
     return mean, mean - half, mean + half
@@ -131,20 +132,28 @@ def decide(values: Sequence[float], smallest: float, contrasts: int = 1) -> str:
     contrasts: of the claim. A claim needs all of them to hold, which is strict by itself; one
     that fails refutes it, so to fail each has to miss at a level of 0.05 / contrasts (Bonferroni).
     """
-    low = interval(values)[1]
-    high = interval(values, 1 - 0.05 / contrasts)[2]
+    low, high = interval(values)[1], widest(values, contrasts)
     return HOLDS if low > smallest else FAILS if high < smallest else OPEN
 
 
+def widest(values: Sequence[float], contrasts: int) -> float:
+    """The high end that a contrast is refuted by, one of so many of a claim (Bonferroni)."""
+    return interval(values, 1 - 0.05 / contrasts)[2]
+
+
 def judge(table: pd.DataFrame, claim: Claim, times: int = 1) -> pd.DataFrame:
-    """A row per contrast: mean, interval (95 %: low, high), smallest, unit, seeds, verdict."""
+    """A row per contrast: mean, interval (95 %: low, high), smallest, unit, seeds, verdict.
+
+    `widest` is the high end that has to be below `smallest` for "does not hold".
+    """
     rows = []
     for contrast in claim.contrasts:
         values = differences(table, contrast, times)
         mean, low, high = interval(values)
         rows.append({"claim": claim.name, "contrast": contrast.name, "score": contrast.score,
-                     "mean": mean, "low": low, "high": high, "smallest": contrast.smallest,
-                     "unit": contrast.unit, "seeds": len(values),
+                     "mean": mean, "low": low, "high": high,
+                     "widest": widest(values, len(claim.contrasts)),
+                     "smallest": contrast.smallest, "unit": contrast.unit, "seeds": len(values),
                      "verdict": decide(values, contrast.smallest, len(claim.contrasts))})
     return pd.DataFrame(rows)
 

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from hpkit.devices import exact, memory_layout, resolve_device, resolve_precision
+from hpkit.devices import exact, keep_memory, memory_layout, resolve_device, resolve_precision
 from hpkit.optimizers import OPTIMIZERS, make_optimizer, make_schedule
 from hpkit.samplers import Pairs, Positives, Triplets
 
@@ -123,6 +123,7 @@ class _Run:
     stopped: Callable[[], bool]
 
     def __post_init__(self) -> None:
+        keep_memory()
         self.model.to(self.device, memory_format=memory_layout(self.device))
         self.lr = self.optimizer.param_groups[0]["lr"]
         self.data = self.train.on(self.device)

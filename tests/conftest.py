@@ -8,13 +8,45 @@ import pytest
 from anatomy import solutions
 from nbformat.v4 import new_code_cell
 from nbval.plugin import IPyNbCell
+from tiny import QUICK, write_data
 
+from hpkit import runs
+from hpkit.configs import DenoiserConfig, DescriptorConfig
 from hpkit.photos import photos_folder
 
 # The photos are the user's; converted folders, runs and predictions go elsewhere.
 os.environ["HPKIT_DATA"] = str(photos_folder().parent)
 _own = tempfile.TemporaryDirectory(prefix="hpkit-tests-")
 os.environ["HPKIT_CACHE"] = _own.name
+
+MACHINE = {"device": "cpu", "precision": "float32", "threads": 1}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Nine sequences of four points in the HPatches layout."""
+    return write_data(tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture
+def denoiser(folder):
+    return DenoiserConfig(data=folder, samples=8, optimizer="adam", **QUICK, **MACHINE)
+
+
+@pytest.fixture
+def descriptor(folder):
+    return DescriptorConfig(data=folder, samples=8, optimizer="nadam", denoiser_epochs=1,
+                            denoiser_samples=8, pairs=20, queries=2, distractors=4, **QUICK,
+                            **MACHINE)
+
+
+@pytest.fixture
+def no_training(monkeypatch):
+    """From when it is called on, a training is an error."""
+    def refuse(*args, **options):
+        raise AssertionError("trained again")
+
+    return lambda: monkeypatch.setattr(runs, "fit", refuse)
 
 
 class Solution(IPyNbCell):

@@ -1,6 +1,5 @@
 """Exercises answer: right, wrong in the usual ways, broken, not attempted; predictions are kept."""
 
-import json
 
 import cv2
 import matplotlib.pyplot as plt
@@ -75,7 +74,7 @@ def beyond(distances):
     ("sign_flip", lambda d: 1 / 8, "as far out on the other side"),
     ("brier_of_one", 0.64, "had it not held"),
     ("chance_of_a_miss", 0.65, "do not simply add"),
-    ("verdict_of", lambda i, s: "holds", "expected 'undecided'"),
+    ("verdict_of", lambda lows, highs, s: "holds", "expected 'undecided'"),
     ("clean_draw", 0.0256, "all four are wrong"),
     ("draws_needed", 71, "round up"),
     ("four_points", lambda a, b: dlt(b, a), "the other way round"),
@@ -122,18 +121,50 @@ def test_an_unknown_exercise_is_named():
         lessons.check("pairs", 3)
 
 
-def test_predictions_are_kept(tmp_path, monkeypatch, capsys):
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
     monkeypatch.setenv("HPKIT_CACHE", str(tmp_path / "new"))
-    lessons.predict("C1", "it rains", ...)
-    assert not (tmp_path / "new").exists() and capsys.readouterr().out.startswith("– C1")
-    lessons.predict("C1", "it rains", 0.6)
-    lessons.predict("C2", "it pours", 0.9)
-    lessons.predict("C1", "it snows", 0.7)
-    kept = json.loads((tmp_path / "new" / "predictions.json").read_text())
-    assert kept == {"C1": {"statement": "it snows", "confidence": 0.7},
-                    "C2": {"statement": "it pours", "confidence": 0.9}}
-    with pytest.raises(ValueError, match=r"confidence 70: expected 0.5"):
-        lessons.predict("C1", "it rains", 70)
+    return tmp_path / "new"
+
+
+def test_the_last_bet_on_a_claim_is_kept_for_this_user(cache, capsys, monkeypatch):
+    lessons.predict("C1", "holds", ...)
+    assert not cache.exists() and capsys.readouterr().out.startswith("– C1")
+    lessons.predict("C1", "holds", 0.6)
+    lessons.predict("C2", "undecided", 0.9)
+    lessons.predict("C1", "does not hold", 0.7)
+    found = lessons.calibration({"C1": "holds", "C2": "holds", "C3": "holds"})[0]
+    assert found.set_index("claim").predicted.to_dict() == {"C1": "does not hold",
+                                                            "C2": "undecided"}
+    monkeypatch.setattr("getpass.getuser", lambda: "somebody else")
+    assert lessons.calibration({"C1": "holds"})[0].empty
+
+
+def test_a_bet_is_on_a_verdict_with_a_confidence(cache):
+    with pytest.raises(ValueError, match=r"confidence 70: expected 0.33"):
+        lessons.predict("C1", "holds", 70)
+    with pytest.raises(ValueError, match="C1: no verdict 'it rains', expected one of holds, does"):
+        lessons.predict("C1", "it rains", ...)
+    assert not cache.exists()
+
+
+def test_a_verdict_is_revealed_with_what_the_bet_cost(cache, capsys):
+    lessons.predict("H1", "undecided", 0.7)
+    lessons.reveal("H1", "undecided beyond this scale")
+    lessons.reveal("H2", "holds")
+    said = capsys.readouterr().out
+    assert "H1 undecided beyond this scale. You said: undecided, 70% sure. That costs 0.09" in said
+    assert "H2 holds. (You made no bet.)" in said
+
+
+def test_tries_are_counted_until_an_exercise_is_right(cache):
+    assert lessons.report().empty
+    for answer in (..., 7, 120, 7):
+        lessons.check("positive_pairs", answer)
+    lessons.check("overlap_of_larger", "what?")
+    found = lessons.report().set_index("exercise")
+    assert list(found.tries) == [2, 1] and list(found.right) == [True, False]
+    assert found["last"].str.endswith("+00:00").all()
 
 
 def test_source_is_shown_as_it_runs():
@@ -151,15 +182,15 @@ def test_recorded_results_are_found_from_anywhere(tmp_path, monkeypatch):
         lessons.recorded("none")
 
 
-def test_the_brier_score_counts_decided_claims_that_were_predicted(tmp_path, monkeypatch):
-    monkeypatch.setenv("HPKIT_CACHE", str(tmp_path))
+def test_the_brier_score_counts_claims_that_were_predicted(cache):
     assert np.isnan(lessons.calibration({"C1": "holds"})[1])
-    lessons.predict("C1", "holds", 0.8)
-    lessons.predict("C2", "holds", 0.9)
-    lessons.predict("C3", "does not hold", 0.5)
+    for claim, verdict, confidence in (("C1", "holds", 0.8), ("C2", "holds", 0.9),
+                                       ("C3", "undecided", 0.5)):
+        lessons.predict(claim, verdict, confidence)
     verdicts = {"C1": "holds", "C2": "does not hold", "C3": "undecided", "C4a": "holds"}
     table, score = lessons.calibration(verdicts)
-    assert list(table.claim) == ["C1", "C2"] and score == pytest.approx((0.04 + 0.81) / 2)
+    assert list(table.claim) == ["C1", "C2", "C3"]
+    assert score == pytest.approx((0.04 + 0.81 + 0.25) / 3)
 
 
 def test_a_claim_is_shown_with_its_verdict(capsys, monkeypatch):
@@ -167,6 +198,7 @@ def test_a_claim_is_shown_with_its_verdict(capsys, monkeypatch):
     lessons.show_claim(lessons.recorded("descriptors"), "C2")
     title, words = plt.gca().get_title(), capsys.readouterr().out
     assert title and title in words and " seeds.\n" in words
+    assert "No larger budget was run." in words
     labels = [label.get_text() for label in plt.gca().get_yticklabels()]
     assert labels == ["verification above retrieval", "retrieval above matching"]
     assert "so many mAP" in plt.gca().get_xlabel() and " mAP, " in words

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from filelock import FileLock
 from matplotlib.figure import Figure
-from tiny import QUICK, same_weights, write_data
+from tiny import QUICK, same_weights
 
 from hpkit import live, plots, runs, widgets
 from hpkit.runs import DenoiserConfig, DescriptorConfig, follow, run
@@ -20,11 +20,6 @@ matplotlib.use("Agg")
 CPU = {"device": "cpu", "precision": "float32", "threads": 1}
 NAMES = ("optimizer", "lr", "batch_size", "depth", "init", "objective", "epochs")
 PATIENCE = 60  # seconds until a test that hangs has failed
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return write_data(tmp_path_factory.mktemp("data"))
 
 
 @pytest.fixture(autouse=True)

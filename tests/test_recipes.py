@@ -4,48 +4,25 @@ from dataclasses import replace
 
 import pytest
 import torch
-from tiny import NAMES, QUICK, same_weights, write_data
+from tiny import NAMES, same_weights
 
 from hpkit import runs
-from hpkit.configs import DenoiserConfig, DescriptorConfig
 from hpkit.losses import DENOISER_LOSSES, DESCRIPTOR_LOSSES, PAIRWISE
 from hpkit.recipes import side
 from hpkit.runs import ablate, recipe, run
 from hpkit.samplers import Positives, Triplets
 from hpkit.variants import Joint, Residual
 
-CPU = {"device": "cpu", "precision": "float32", "threads": 1}
 BEST = {"objective": "hardest_all", "unit": True, "reduce": "root", "source": "mixed",
         "test_source": "noisy", "optimizer": "adamw", "schedule": "warmup_decay",
         "augment": "flips_invert", "standardize": True, "affine": False, "final_norm": True,
         "norm_momentum": 0.1, "dropout": 0.1, "half": True}
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return write_data(tmp_path_factory.mktemp("data"))
-
-
 @pytest.fixture
-def denoiser(folder):
-    return DenoiserConfig(data=folder, samples=8, optimizer="adam", **QUICK, **CPU)
-
-
-@pytest.fixture
-def descriptor(folder):
+def descriptor(descriptor):
     """Of noisy patches: no denoiser is needed."""
-    return DescriptorConfig(data=folder, samples=8, optimizer="nadam", source="noisy",
-                            test_source="noisy", denoiser_epochs=1, denoiser_samples=8, pairs=20,
-                            queries=2, distractors=4, **QUICK, **CPU)
-
-
-@pytest.fixture
-def no_training(monkeypatch):
-    """From when it is called on, a training is an error."""
-    def refuse(*args, **options):
-        raise AssertionError("trained again")
-
-    return lambda: monkeypatch.setattr(runs, "fit", refuse)
+    return replace(descriptor, source="noisy", test_source="noisy")
 
 
 def trained_in(store):

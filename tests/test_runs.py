@@ -16,41 +16,14 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from distributed import Client, LocalCluster
-from tiny import NAMES, QUICK, patch_set, same_weights, write_data
+from tiny import NAMES, patch_set, same_weights
 
 from hpkit import runs
 from hpkit.patches import write_sequence
-from hpkit.runs import DenoiserConfig, DescriptorConfig, ablate, run, side
+from hpkit.runs import DenoiserConfig, ablate, run, side
 
-CPU = {"device": "cpu", "precision": "float32", "threads": 1}
 FORK = get_context("forkserver")  # children of a process that has imported torch and run nothing
 FORK.set_forkserver_preload(["hpkit.runs"])
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """Nine sequences of four points in the HPatches layout."""
-    return write_data(tmp_path_factory.mktemp("data"))
-
-
-@pytest.fixture
-def denoiser(folder):
-    return DenoiserConfig(data=folder, samples=8, optimizer="adam", **QUICK, **CPU)
-
-
-@pytest.fixture
-def descriptor(folder):
-    return DescriptorConfig(data=folder, samples=8, optimizer="nadam", denoiser_epochs=1,
-                            denoiser_samples=8, pairs=20, queries=2, distractors=4, **QUICK, **CPU)
-
-
-@pytest.fixture
-def no_training(monkeypatch):
-    """From when it is called on, a training is an error."""
-    def refuse(*args, **options):
-        raise AssertionError("trained again")
-
-    return lambda: monkeypatch.setattr(runs, "fit", refuse)
 
 
 # --- one run ------------------------------------------------------------------------------------

@@ -35,7 +35,7 @@ def table(errors, **changes):
                          for seed, error in errors.items()])
 
 
-@given(st.lists(st.tuples(st.floats(-1, 1), st.floats(-1, 1)), min_size=2, max_size=9))
+@given(st.lists(st.tuples(st.floats(-1, 1), st.floats(-1, 1)), min_size=3, max_size=9))
 def test_the_interval_is_that_of_the_paired_t_test(pairs):
     first, second = np.array(pairs).T
     gain = first - second
@@ -53,7 +53,8 @@ def test_intervals_over_five_seeds_cover_19_times_in_20():
 
 
 def test_too_few_values_have_no_interval():
-    assert interval([0.5])[0] == 0.5 and np.isnan(interval([0.5])[1:]).all()
+    for values in ([0.5], [0.4, 0.6]):
+        assert interval(values)[0] == 0.5 and np.isnan(interval(values)[1:]).all()
     assert np.isnan(interval([])).all() and decide([], 0.1) == decide([5.0], 0.1) == OPEN
 
 

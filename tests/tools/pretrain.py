@@ -27,7 +27,7 @@ from hpkit.tasks import tasks_for
 
 ROOT = Path(__file__).parents[2]
 RESULTS, WEIGHTS = ROOT / "notebooks" / "results" / "best.csv", ROOT / "hpkit" / "weights"
-TASKS = ("verification", "matching", "retrieval")
+TASKS = ["verification", "matching", "retrieval"]
 COUNTS = {"pairs": 20_000, "queries": 500, "distractors": 2_000}  # as in results/baseline.csv
 LIMITS = {
     "descriptor": "Trained on patches from nine photographs, cut as HPatches cuts them: upright, "
@@ -75,7 +75,9 @@ def write(name: str, config: Config, seconds: list[float], scores: dict) -> None
     data = save({key: value.contiguous() for key, value in weights.items()})
     WEIGHTS.mkdir(exist_ok=True)
     write_whole(WEIGHTS / f"{name}.safetensors", data)
-    card = {"kind": name, "config": asdict(made.config), "sha256": hashlib.sha256(data).hexdigest(),
+    config = {field: value for field, value in asdict(made.config).items()
+              if not field.startswith("denoiser_")}  # neither has one before it
+    card = {"kind": name, "config": config, "sha256": hashlib.sha256(data).hexdigest(),
             "data": made.info["data_version"], "seeds": len(seconds),
             "seconds": seconds,
             **{key: made.info[key] for key in ("torch", "numpy", "python", "machine", "finished")},
@@ -110,7 +112,7 @@ def main() -> None:
     own = table[table.descriptor == "best"]
     best, denoiser = (replace(c, seed=options.seeds[0]) for c in (best, denoiser))
     write("descriptor", best, list(own.groupby("seed").seconds.first()),
-          with_intervals(own, list(TASKS), ["side", "patches"]))
+          with_intervals(own, TASKS, ["side", "patches"]))
     write("denoiser", denoiser, list(errors.seconds),
           with_intervals(errors, ["test_mae"], ["side"]))
 
