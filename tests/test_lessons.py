@@ -198,11 +198,21 @@ def test_a_claim_is_shown_with_its_verdict(capsys, monkeypatch):
     lessons.show_claim(lessons.recorded("descriptors"), "C2")
     title, words = plt.gca().get_title(), capsys.readouterr().out
     assert title and title in words and " seeds.\n" in words
-    assert "No larger budget was run." in words
     labels = [label.get_text() for label in plt.gca().get_yticklabels()]
     assert labels == ["verification above retrieval", "retrieval above matching"]
     assert "so many mAP" in plt.gca().get_xlabel() and " mAP, " in words
     plt.close()
+
+
+def test_a_claim_says_what_was_run_at_a_larger_budget(capsys, monkeypatch):
+    monkeypatch.setattr("matplotlib.pyplot.show", lambda: None)
+    table = lessons.recorded("descriptors")
+    lessons.show_claim(table[table.samples == 1500], "C2")
+    lessons.show_claim(lessons.recorded("denoisers"), "C8")
+    small, large = capsys.readouterr().out.split("C8", 1)
+    assert "No larger budget was run." in small
+    assert "At 16 times the budget 1 of 4 contrasts were run, with at most 1 seeds" in large
+    plt.close("all")
 
 
 def test_a_claim_in_several_units_names_each_on_its_line(monkeypatch):
