@@ -10,6 +10,7 @@ from hpkit.baselines import hellinger
 from hpkit.descriptors import describe
 from hpkit.patches import shrink
 from hpkit.photos import MAGNIFICATION, PATCH, cut, rotation
+from hpkit.shipped import pretrained
 
 ROWS = 400  # patches cut at once: OpenCV's remap takes at most 32,767 rows of pixels
 
@@ -23,38 +24,43 @@ def detect(image: np.ndarray, number: int = 500) -> list[cv2.KeyPoint]:
     return sorted(found, key=lambda point: -point.response)[:number]
 
 
-def describe_keypoints(image: np.ndarray, keypoints: Sequence[cv2.KeyPoint],
-                       descriptor: nn.Module | Callable) -> np.ndarray:
+def describe_keypoints(image: np.ndarray, keypoints: Sequence[cv2.KeyPoint] | np.ndarray,
+                       descriptor: nn.Module | Callable | None = None, *,
+                       magnification: float = MAGNIFICATION, device: str = "auto",
+                       precision: str = "float32") -> np.ndarray:
     """Descriptors of keypoints, one row each in their order: where `cv2.SIFT.compute` stood.
 
     image: uint8, grey (h, w) or colour (h, w, 3), its channels in OpenCV's order (BGR). keypoints:
-    of any detector; pixels, size the diameter, angle in degrees (x to y; -1, unknown, counts as 0).
-    descriptor: a network, or a function of uint8 (n, 32, 32) such as `baselines.rootsift`.
+    of any detector, see `keypoint_frames`. descriptor: a network, or a function of uint8
+    (n, 32, 32) such as `baselines.rootsift`; None: the one that is shipped. magnification: a
+    region's width in sizes of its keypoint; 5 fits SIFT's, whose size is a blob's diameter.
     -> float32 (n, d); (0, 128) of none. Beyond the border the photo is mirrored. ValueError
     for another image, or a keypoint without a place or a size.
     """
-    patches = keypoint_patches(image, keypoints)
+    patches = keypoint_patches(image, keypoints, magnification)
     if not len(patches):
         return np.empty((0, 128), np.float32)
-    return describe(descriptor, patches)
+    return describe(pretrained() if descriptor is None else descriptor, patches, device=device,
+                    precision=precision)
 
 
-def keypoint_patches(image: np.ndarray, keypoints: Sequence[cv2.KeyPoint]) -> np.ndarray:
+def keypoint_patches(image: np.ndarray, keypoints: Sequence[cv2.KeyPoint] | np.ndarray,
+                     magnification: float = MAGNIFICATION) -> np.ndarray:
     """The patches that are described: uint8 (n, 32, 32), upright, as `hpkit.photos` cuts its own.
 
-    A region is MAGNIFICATION sizes wide. One that is wider than twice the 65 pixels it is sampled
+    A region is `magnification` sizes wide. One that is wider than twice the 65 pixels it is sampled
     at is cut from a smaller copy of the photo (half, a quarter ...), smoothed, so nothing aliases.
     """
     image, points = _grey(image), keypoint_frames(keypoints)
     patches = np.empty((len(points), 32, 32), np.uint8)
-    step = MAGNIFICATION * points[:, 2] / PATCH  # pixels of the photo per pixel of the patch
+    step = magnification * points[:, 2] / PATCH  # pixels of the photo per pixel of the patch
     most = int(np.log2(min(image.shape)))
     levels = np.clip(np.floor(np.log2(np.maximum(step, 1))), 0, most).astype(int)
     for level in range(most + 1):
         rows = np.flatnonzero(levels == level)
         for some in np.split(rows, range(ROWS, len(rows), ROWS)) if len(rows) else []:
             x, y, size, angle = points[some].T
-            turn = rotation(np.radians(angle)) * (MAGNIFICATION * size / 2)[:, None, None]
+            turn = rotation(np.radians(angle)) * (magnification * size / 2)[:, None, None]
             smaller = np.diag([0.5**level, 0.5**level, 1])
             strip = cut(image, turn, np.stack([x, y], 1), smaller)
             patches[some] = shrink(strip).reshape(-1, 32, 32)
@@ -62,17 +68,27 @@ def keypoint_patches(image: np.ndarray, keypoints: Sequence[cv2.KeyPoint]) -> np
     return patches
 
 
-def keypoint_frames(keypoints: Sequence[cv2.KeyPoint]) -> np.ndarray:
-    """Keypoints as rows of x, y, size (pixels), angle (degrees): float (n, 4), checked."""
+def keypoint_frames(keypoints: Sequence[cv2.KeyPoint] | np.ndarray) -> np.ndarray:
+    """Keypoints as rows of x, y, size (pixels), angle (degrees): float (n, 4), checked.
+
+    keypoints: cv2.KeyPoints (size is the diameter; an angle of -1, unknown, counts as 0), or such
+    rows already; x runs to the right, y down, the angle from x to y.
+    """
+    if isinstance(keypoints, np.ndarray) and (keypoints.ndim != 2 or keypoints.shape[1] != 4):
+        raise ValueError(f"keypoints are {keypoints.shape}, expected rows of x, y, size, angle")
     rows = []
     for number, point in enumerate(keypoints):
-        if not isinstance(point, cv2.KeyPoint):
+        if isinstance(point, cv2.KeyPoint):
+            rows.append((*point.pt, point.size, 0 if point.angle == -1 else point.angle))
+        elif isinstance(keypoints, np.ndarray):
+            rows.append(tuple(point))
+        else:
             raise ValueError(f"keypoint {number} is a {type(point).__name__}, expected a "
-                             "cv2.KeyPoint")
-        rows.append((*point.pt, point.size, 0 if point.angle == -1 else point.angle))
-        if not np.isfinite(rows[-1]).all() or point.size <= 0:
-            raise ValueError(f"keypoint {number} is at {point.pt} with size {point.size} and angle "
-                             f"{point.angle}, expected finite numbers and a size over 0")
+                             "cv2.KeyPoint, or an array of rows of x, y, size, angle")
+        x, y, size, angle = rows[-1]
+        if not np.isfinite(rows[-1]).all() or size <= 0:
+            raise ValueError(f"keypoint {number} is at {(x, y)} with size {size} and angle "
+                             f"{angle}, expected finite numbers and a size over 0")
     return np.array(rows, float).reshape(-1, 4)
 
 

@@ -35,14 +35,20 @@ DESCRIBING = {  # changes of MODEL
         "hardest, also same side": {"objective": "hardest_all"},
         "hardest + second order": {"objective": "hardest_sos"},
     },
+    "loss, unit length": {  # the same, as their authors have them: on the sphere
+        "random negatives": UNIT,
+        "anchor swap": {"objective": "anchor_swap", **UNIT},
+        "hardest in batches of 50": {"objective": "hardest", **UNIT},
+        "hardest, also same side": {"objective": "hardest_all", **UNIT},
+        "hardest + second order": {"objective": "hardest_sos", **UNIT},
+    },
     "network": {
         "standardised input": {"standardize": True},
         "batch norm without scale": {"affine": False},
         "faster running statistics": {"norm_momentum": 0.1},
         "final batch norm": {"final_norm": True},
         "unit length": {"unit": True},
-        "unit length, Euclidean": UNIT,
-        "16 × 16 pixels": {"half": True},
+        "space to depth": {"half": True},
     },
     "training": {
         "flips and turns": {"augment": "flips"},
@@ -62,11 +68,11 @@ def ladder() -> dict[str, DescriptorConfig]:
         "noisy and clean, no denoiser": {"source": "mixed", **OWN},
         "all normalised": {"standardize": True, "affine": False, "norm_momentum": 0.1,
                            "final_norm": True, **UNIT},
-        "hardest in batches of 100": {"objective": "hardest_all", "batch_size": 100},
+        "hardest negatives": {"objective": "hardest_all", "batch_size": 100},
         "AdamW, warm-up, decay": {"optimizer": "adamw", "lr": 0.01, "schedule": "warmup_decay",
                                   "dropout": 0.0},
-        "16 × 16 pixels": {"half": True},
-        "flips, turns, negatives": {"augment": "flips_invert"},
+        "space to depth": {"half": True},
+        "flips, turns, inversion": {"augment": "flips_invert"},
         "scenes, all points": {"data": "scenes", "points": None},
         "batches from 4 photos": {"batch_photos": 4},
     }
@@ -83,7 +89,17 @@ BEST = DescriptorConfig(
     final_norm=True, norm_momentum=0.1, dropout=0.0, half=True, init="orthogonal",
     optimizer="adamw", lr=0.01, schedule="warmup_decay", samples=25_600, validation_samples=2_560,
     batch_photos=4, epochs=19)
-BUDGETS = {"a tenth of it": replace(BEST, epochs=2), "ten minutes": BEST}  # on two cores
+BUDGETS = {"a tenth of it": replace(BEST, epochs=2), "all of it": BEST}
+WITHOUT = {  # a tenth of the best recipe, with one of its parts taken back
+    "hard negatives": {"objective": "triplet", "batch_photos": None},
+    "normalisations": {"standardize": False, "affine": True, "final_norm": False, "unit": False,
+                       "reduce": "mean", "norm_momentum": 0.01},
+    "AdamW, warm-up, decay": {"optimizer": "adamax", "lr": None, "schedule": "constant"},
+    "space to depth": {"half": False},
+    "flips, turns, inversion": {"augment": "none"},
+    "scenes": {"data": "photos"},
+    "batches from 4 photos": {"batch_photos": None},
+}
 # A denoiser to go with it: few minutes, all training photos.
 BEST_DENOISER = DenoiserConfig(
     data="scenes", folds=0, sequences=None, residual=True, batch_size=32, optimizer="adamw",

@@ -96,6 +96,25 @@ def test_every_keypoint_gets_its_row():
     assert np.array_equal(unknown, zero)
 
 
+def test_keypoints_may_be_rows_of_numbers_and_regions_of_another_width(points):
+    rows = matching.keypoint_frames(points)
+    assert np.array_equal(matching.keypoint_frames(rows), rows)
+    own = matching.keypoint_patches(PHOTO, points)
+    halves = rows * [1, 1, 0.5, 1]
+    assert np.array_equal(matching.keypoint_patches(PHOTO, halves, 2 * MAGNIFICATION), own)
+    with pytest.raises(ValueError, match=r"keypoints are \(3, 2\), expected rows of x, y, size"):
+        matching.keypoint_patches(PHOTO, np.ones((3, 2)))
+    with pytest.raises(ValueError, match="keypoint 1 is at .* with size -1"):
+        matching.keypoint_patches(PHOTO, np.array([[9, 9, 3, 0], [9, 9, -1, 0.0]]))
+
+
+def test_the_shipped_network_describes_unless_another_is_named(points):
+    few = points[:3]
+    assert np.array_equal(matching.describe_keypoints(PHOTO, few),
+                          describe(hpkit.pretrained(), matching.keypoint_patches(PHOTO, few),
+                                   precision="float32"))
+
+
 def test_colour_is_read_in_opencvs_order(points):
     colour = np.random.RandomState(0).randint(0, 256, (60, 80, 3), np.uint8)
     grey = cv2.cvtColor(colour, cv2.COLOR_BGR2GRAY)

@@ -268,3 +268,8 @@ def test_options_leave_the_initial_weights_alone(options: dict) -> None:
     for plain, other in zip(convolutions(L2Net(seed=4)), convolutions(L2Net(seed=4, **options)),
                             strict=True):
         assert torch.equal(plain.weight, other.weight)
+
+
+def test_patches_of_another_size_are_refused():
+    with pytest.raises(ValueError, match=r"patches are \(2, 1, 64, 64\), expected \(n, 1, 32, 32"):
+        L2Net(seed=0)(torch.zeros(2, 1, 64, 64))
