@@ -104,7 +104,7 @@ def test_keypoints_may_be_rows_of_numbers_and_regions_of_another_width(points):
     assert np.array_equal(matching.keypoint_patches(PHOTO, halves, 2 * MAGNIFICATION), own)
     with pytest.raises(ValueError, match=r"keypoints are \(3, 2\), expected rows of x, y, size"):
         matching.keypoint_patches(PHOTO, np.ones((3, 2)))
-    with pytest.raises(ValueError, match="keypoint 1 is at .* with size -1"):
+    with pytest.raises(ValueError, match=r"keypoint 1 is at .* with size -1"):
         matching.keypoint_patches(PHOTO, np.array([[9, 9, 3, 0], [9, 9, -1, 0.0]]))
 
 
