@@ -1,10 +1,10 @@
 """The checks behind the exercises: each takes an answer and gives "" if right, else a hint."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from hpkit.baselines import raw_pixels
+from hpkit.baselines import raw_pixels, rootsift
 from hpkit.patches import LEVELS, PatchSet, load
 
 
@@ -89,6 +89,24 @@ def swapped_loss(answer: Callable) -> str:
                                    f"{losses['right']:.4f}: a mean over dimensions and triplets?")
 
 
+def shrunken_tasks(answer: Sequence[float]) -> str:
+    """Must be RootSIFT's retrieval mAP with 5 distractors and its matching mAP with 5 points."""
+    from hpkit.evaluation import describe, evaluate  # as above
+    from hpkit.tasks import tasks_for
+
+    retrieval, matching = map(float, answer)
+    test = load("photos", points=60).test
+    few, u = test.head(5), describe(rootsift, test["noisy"])
+    small = evaluate(u, tasks_for(test, distractors=5))
+    tiny = evaluate(describe(rootsift, few["noisy"]), tasks_for(few))
+    if abs(retrieval - small.retrieval) >= 0.02:
+        return "the first is evaluate(..., tasks_for(test, distractors=5)).retrieval of RootSIFT"
+    if abs(matching - small.matching) < 0.02:
+        return "the second is still among 60 points: describe test.head(5), and score it by its own"
+    return "" if abs(matching - tiny.matching) < 0.02 else (
+        "the second is the matching of test.head(5), which has tasks of its own: tasks_for(few)")
+
+
 def mutual(answer: Callable[[np.ndarray], np.ndarray]) -> str:
     """Must mark the mutual nearest neighbours of a random and of a hand-made matrix."""
     if not callable(answer):
@@ -137,8 +155,6 @@ EXERCISES: dict[str, Callable[[object], str]] = {
     "step_ap": number(0.5, 1e-6, "average the precision at the two hits", {
         1 / 3: "average the precision at the two hits alone (and without trapezoids)",
         0.25: "divide by the number of hits, not by the number of items"}),
-    "trapezoid_ap": number(1 / 3, 1e-6, "at each hit, average the precision there and one before", {
-        0.5: "this is the step rule; the trapezoid also counts the precision one rank before",
-        7 / 12: "the precision after the first item (a miss) is 0, not 1"}),
+    "shrunken_tasks": shrunken_tasks,
     "mutual": mutual,
 }

@@ -54,7 +54,9 @@ def beyond(distances):
     ("swapped_loss", lambda a, p, n, m: plain(p, a, n, m), "always uses d(p, n)"),
     ("swapped_loss", lambda a, p, n, m: 128 * plain(a, p, n, m), "mean over dimensions"),
     ("step_ap", 1 / 3, "two hits alone"),
-    ("trapezoid_ap", 0.5, "the step rule"),
+    ("shrunken_tasks", [0.75, 0.86], "distractors=5"),
+    ("shrunken_tasks", [0.98, 0.65], "still among 60 points"),
+    ("shrunken_tasks", [0.98, 0.5], "test.head(5)"),
     ("mutual", lambda d: d.argmin(1) == np.arange(len(d)), "whether they point back"),
     ("mutual", lambda d: d.argmin(1), "row 1 goes to column 1"),
     ("mutual", lambda d: [True], "gave the shape (1,)"),
@@ -96,6 +98,7 @@ def test_a_typical_mistake_gets_its_hint(exercise, answer, hint, capsys):
 
 @pytest.mark.parametrize("exercise, answer", [
     ("positive_pairs", 120), ("overlap_of_larger", 0.64), ("step_ap", 0.5),
+    ("shrunken_tasks", [0.978, 0.864]),
     ("mutual", lambda d: d.argmin(0)[d.argmin(1)] == np.arange(len(d))),
     ("my_denoiser", lambda p: np.stack([cv2.medianBlur(patch, 5) for patch in p])),
     ("four_points", lambda a, b: -3 * dlt(a, b)), ("draws_needed", 72),
