@@ -168,8 +168,7 @@ def compare_arms(ax: Axes, arms: dict[str, pd.Series], *, ylabel: str, title: st
         if coursework and name in coursework:
             label = None if diamonds in ax.get_legend_handles_labels()[1] else diamonds
             ax.plot(x + 0.2, coursework[name], "D", color=COLOURS["coursework"], label=label)
-    ax.set_xticks(range(len(arms)), arms)
-    ax.set(ylabel=ylabel, title=title)
+    ax.set(ylabel=ylabel, title=title, xticks=range(len(arms)), xticklabels=list(arms))
     ax.legend(frameon=False)
     return ax
 
