@@ -222,8 +222,9 @@ def test_rates_at_which_a_run_diverged_show_it_at_the_bad_edge(score, bad_edge):
 
 def test_contrasts_are_filled_where_they_are_decided():
     judged = pd.DataFrame({"contrast": ["x", "y"], "mean": [0.3, 0.1], "low": [0.2, -1.0],
-                           "high": [0.4, 1.0], "smallest": 0.1,
+                           "high": [0.4, 1.0], "widest": [0.5, 1.5], "smallest": 0.1,
                            "verdict": ["holds", "undecided"]})
     ax = plots.contrasts(Figure().subplots(), judged, xlabel="mAP")
     dots = [line for line in ax.get_lines() if line.get_marker() == "o"]
     assert [dot.get_markerfacecolor() == "w" for dot in dots] == [False, True]
+    assert [0.4, 0.5] in [list(line.get_xdata()) for line in ax.get_lines()]    # the thin line
