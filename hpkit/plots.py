@@ -152,22 +152,23 @@ def precision_recall(ax: Axes, curves: dict[str, tuple[np.ndarray, np.ndarray]],
     return ax
 
 
-def compare_arms(ax: Axes, arms: dict[str, pd.Series], *, ylabel: str,
-                 coursework: dict[str, float] | None = None, title: str = "") -> Axes:
+def compare_arms(ax: Axes, arms: dict[str, pd.Series], *, ylabel: str, title: str = "",
+                 coursework: dict[str, float] | None = None, diamonds: str = "coursework") -> Axes:
     """A dot per seed, mean and 95 % interval per arm; the coursework's single runs as diamonds.
 
-    arms: {name: a score per seed}. Its figures are of other data: the order counts, not the level.
+    arms: {name: a score per seed}. diamonds: their name in the legend; they are of other data (and
+    may be another score): the order counts, not the level.
     """
     for x, (name, scores) in enumerate(arms.items()):
         mean, low, high = interval(scores)
-        ax.plot(np.full(len(scores), x - 0.12), scores, "o", color="0.6", ms=4)
+        ax.plot(np.full(len(scores), x - 0.12), scores, "o", color="0.6", ms=4,
+                label=None if x else "one seed")
         ax.errorbar(x, mean, [[mean - low], [high - mean]], fmt="o", capsize=4,
                     color=COLOURS["ours"], label=None if x else "mean, 95 % interval")
         if coursework and name in coursework:
-            label = None if "coursework" in ax.get_legend_handles_labels()[1] else "coursework"
+            label = None if diamonds in ax.get_legend_handles_labels()[1] else diamonds
             ax.plot(x + 0.2, coursework[name], "D", color=COLOURS["coursework"], label=label)
-    ax.set_xticks(range(len(arms)), arms)
-    ax.set(ylabel=ylabel, title=title)
+    ax.set(ylabel=ylabel, title=title, xticks=range(len(arms)), xticklabels=list(arms))
     ax.legend(frameon=False)
     return ax
 

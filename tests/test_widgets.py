@@ -191,9 +191,13 @@ def test_arms_are_a_dot_per_seed_an_interval_and_the_coursework():
     arms = {"a": pd.Series([1.0, 2.0, 3.0]), "b": pd.Series([4.0])}
     ax = plots.compare_arms(Figure().subplots(), arms, ylabel="mAP", coursework={"b": 5.0})
     drawn = {line.get_label(): line.get_ydata() for line in ax.get_lines()}
-    assert list(drawn["coursework"]) == [5.0]
+    assert list(drawn["coursework"]) == [5.0] and list(drawn["one seed"]) == [1.0, 2.0, 3.0]
     assert [label.get_text() for label in ax.get_xticklabels()] == ["a", "b"]
     assert sum(len(y) for y in drawn.values()) >= 5
+    ax = plots.compare_arms(Figure().subplots(), arms, ylabel="mAP", coursework={"a": 4, "b": 5},
+                            diamonds="its validation error")
+    shown = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert sorted(shown) == ["its validation error", "mean, 95 % interval", "one seed"]
 
 
 @pytest.mark.parametrize(("score", "bad_edge"), [("test_mae", 1), ("matching", 0)])
@@ -218,8 +222,9 @@ def test_rates_at_which_a_run_diverged_show_it_at_the_bad_edge(score, bad_edge):
 
 def test_contrasts_are_filled_where_they_are_decided():
     judged = pd.DataFrame({"contrast": ["x", "y"], "mean": [0.3, 0.1], "low": [0.2, -1.0],
-                           "high": [0.4, 1.0], "smallest": 0.1,
+                           "high": [0.4, 1.0], "widest": [0.5, 1.5], "smallest": 0.1,
                            "verdict": ["holds", "undecided"]})
     ax = plots.contrasts(Figure().subplots(), judged, xlabel="mAP")
     dots = [line for line in ax.get_lines() if line.get_marker() == "o"]
     assert [dot.get_markerfacecolor() == "w" for dot in dots] == [False, True]
+    assert [0.4, 0.5] in [list(line.get_xdata()) for line in ax.get_lines()]    # the thin line
