@@ -63,15 +63,22 @@ def without_widgets(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
     return notebook
 
 
-def without_links_to_others(notebook: nbformat.NotebookNode, names: list[str]) -> None:
-    """Links to chapters that are not in this site become plain words; badges go."""
+def with_links_to_pages(notebook: nbformat.NotebookNode, names: list[str]) -> None:
+    """Links go to pages; to chapters that are not in this site they become words; badges go."""
 
     def keep_or_unlink(link: re.Match) -> str:
         return link[0] if link[2] in names else link[1]
 
+    def to_page(link: re.Match) -> str:
+        return f'<a href="{link[1]}.html">{link[2]}</a>' if link[1] in names else link[2]
+
     for cell in (c for c in notebook.cells if c.cell_type == "markdown"):
         cell.source = re.sub(r"^\[!\[.*\n\n", "", cell.source, flags=re.M)
         cell.source = re.sub(r"\[([^]]+)\]\(([\w-]+)\.ipynb\)", keep_or_unlink, cell.source)
+    for output in (o for cell in notebook.cells for o in cell.get("outputs", [])):
+        if html := output.get("data", {}).get("text/html"):
+            output.data["text/html"] = re.sub(
+                r'<a href="([\w-]+)\.ipynb">(.*?)</a>', to_page, html, flags=re.S)
 
 
 def cover(notebook: nbformat.NotebookNode) -> tuple[bytes, str] | None:
@@ -114,7 +121,7 @@ def write_sources(results: list[Result], out: Path) -> Path:
             parts.append(f"\n{name} failed after {seconds:.0f} s: `{error}`\n")
             continue
         notebook = without_widgets(nbformat.read(out / "notebooks" / f"{name}.ipynb", 4))
-        without_links_to_others(notebook, names)
+        with_links_to_pages(notebook, names)
         nbformat.write(notebook, source / "notebooks" / f"{name}.ipynb")
         parts.append(entry(name, seconds, notebook, source))
     pages = [f"notebooks/{name}" for name in names]

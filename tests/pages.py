@@ -26,7 +26,8 @@ class Page(HTMLParser):
 
 def complaints(root: Path) -> list[str]:
     """A sentence for each fault of the pages and style sheets under root."""
-    pages = {path.resolve(): Page(path) for path in sorted(root.rglob("*.html"))}
+    pages = {path.resolve(): Page(path) for path in sorted(root.rglob("*.html"))
+             if "_static" not in path.parts}  # the theme's templates
     found = [f"{path.name} {what}" for path, page in pages.items()
              for what in [*about_readers(page), *about_links(path, page, pages)]]
     for path in root.rglob("*.css"):
