@@ -26,12 +26,14 @@ INTRODUCTION = """\
 
 From raw image patches to a network of your own that finds the same points in two photos. Each
 chapter asks a question, has you bet on the answer, runs the experiment on a laptop and says what
-came out. Seconds beside a title are those of the run that made these pages.
+came out.
 """
+TIMES = "The seconds beside a title are those of the run that made these pages.\n"
 STYLE = """\
 .chapter { display: flex; flex-wrap: wrap; align-items: center; gap: 0 2rem; margin: 2rem 0; }
 .chapter > p { flex: 1 1 18rem; }
 .chapter > p:has(img) { flex: 1 1 13rem; }
+.formula { overflow: auto hidden; }
 """
 CONFIGURATION = {
     "project": "hpkit",
@@ -40,6 +42,7 @@ CONFIGURATION = {
     "html_theme": "sphinx_book_theme",
     "html_theme_options": {"navbar_persistent": []},  # one search field is enough
     "html_math_renderer": "mathml",
+    "html_context": {"default_mode": "auto"},  # as the reader's system: light or dark
     "html_copy_source": False,
     "html_static_path": ["static"],
     "html_css_files": ["book.css"],
@@ -111,7 +114,8 @@ def entry(name: str, seconds: float, notebook: nbformat.NotebookNode, source: Pa
 
 def write_sources(results: list[Result], out: Path) -> Path:
     """The folder that Sphinx reads: the pages, and a first page with an entry for each notebook."""
-    source, parts = out / "source", [INTRODUCTION]
+    source = out / "source"
+    parts = [INTRODUCTION, TIMES if any(result.seconds for result in results) else ""]
     names = [result.name for result in results if result.status != "failed"]
     shutil.rmtree(source, ignore_errors=True)
     for folder in ("notebooks", "covers", "static"):
@@ -167,7 +171,8 @@ def show_formula(as_block: bool) -> Callable[[object, Node], None]:
 
     def visit(translator: object, node: Node) -> None:
         try:
-            translator.body.append(mathml(node.astext(), as_block))
+            shown = mathml(node.astext(), as_block)
+            translator.body.append(f'<div class="formula">{shown}</div>' if as_block else shown)
         except Exception as error:  # docutils stumbles over what it does not know in several ways
             logger.warning("formula %s: %s", node.astext(), error, location=node)
             translator.body.append(f"<code>{escape(node.astext())}</code>")

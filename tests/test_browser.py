@@ -8,6 +8,7 @@ under nbval, and it is the page that is tried.
 import shutil
 
 import nbformat
+import papermill
 import pytest
 from browser import (
     CHROMIUM,
@@ -22,7 +23,6 @@ from browser import (
     step,
 )
 from nbformat.v4 import new_code_cell, new_notebook
-from papermill.parameterize import parameterize_notebook
 from PIL import Image
 from test_protocol import VALUES
 from tiny import write_data
@@ -60,10 +60,9 @@ def book(tmp_path_factory):
     root, own = tmp_path_factory.mktemp("book") / "notebooks", tmp_path_factory.mktemp("own")
     shutil.copytree(NOTEBOOKS, root)
     for path in root.glob("*.ipynb"):
-        notebook, names = nbformat.read(path, 4), defaults(path)
-        values = {n: value for n, value in VALUES.items() if n in names} | {"data": "photos"}
-        values = {name: value for name, value in values.items() if name in names}
-        nbformat.write(parameterize_notebook(notebook, values), path)
+        small, names = VALUES | {"data": "photos"}, defaults(path)
+        values = {name: value for name, value in small.items() if name in names}
+        papermill.execute_notebook(path, path, values, prepare_only=True)
     data = write_data(own / "data")
     kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
     cells = [new_code_cell(cell.strip().format(data=data)) for cell in CELLS]

@@ -87,6 +87,7 @@ def test_site_needs_no_network(pages):
 
 def test_formulas_are_mathml_and_one_beyond_it_stays_as_tex(pages, caplog):
     assert pages["01_one"].count("<math") == 3
+    assert pages["01_one"].count('<div class="formula"><math') == 2
     assert "<mtable" in pages["01_one"]
     with pytest.raises(Exception, match="nosuchcommand"):
         site.mathml(r"\nosuchcommand", False)
