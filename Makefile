@@ -13,8 +13,8 @@ ROOT   := $(if $(filter 0,$(shell id -u)),--allow-root)
 FRESH  := export HPKIT_RUNS=$$(mktemp -d); trap 'rm -rf "$$HPKIT_RUNS"' EXIT;
 
 .DEFAULT_GOAL := help
-.PHONY: help install run lab check test notebooks reference pretrained gpu-check replica colab \
-        badges lock clean clean-cache
+.PHONY: help install run lab check test notebooks site class figure reference pretrained \
+        gpu-check replica colab badges lock clean clean-cache
 
 help:  ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,6 +38,15 @@ test: $(STAMP)  ## every test: ruff, quick tests, notebooks, slow tests
 
 notebooks: $(STAMP)  ## execute the committed notebooks again and store their outputs
 	$(FRESH) $(BIN)/python tests/tools/execute_notebooks.py
+
+site: $(STAMP)  ## make the site of the notebooks as they are, in seconds, without running them
+	$(BIN)/python -m hpkit.book --no-run --out build/book
+
+class: $(STAMP)  ## write dist/hpkit-class.zip for students: no solutions, no outputs
+	$(BIN)/python tests/tools/classroom.py dist
+
+figure: $(STAMP)  ## draw the figure of the README anew
+	$(BIN)/python tests/tools/figure.py
 
 reference: $(STAMP)  ## go on with the recorded runs in notebooks/results (hours; stop any time)
 	$(BIN)/python tests/tools/reference.py

@@ -211,6 +211,7 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     add("-p", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), help="a parameter")
     add("--out", type=Path, default=Path("_book"), metavar="DIR", help="default: _book")
     add("--timeout", type=float, default=600, metavar="SECONDS", help="per notebook (default: 600)")
+    add("--no-run", action="store_true", help="only make the site, of notebooks as they are")
     add("--no-site", action="store_true", help="only run the notebooks")
     return parser.parse_args(argv)
 
@@ -226,6 +227,11 @@ def main(argv: list[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 2
     out = given.out.resolve()
+    if given.no_run:
+        from hpkit.site import build, collect
+
+        print(f"open {build(collect(notebooks, out), out)}")
+        return 0
     try:
         results = run(notebooks, parameters, out, given.timeout)
     except KeyboardInterrupt:

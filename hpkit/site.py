@@ -1,5 +1,6 @@
 """The book's site: executed notebooks as pages that need no network."""
 
+import base64
 import io
 import re
 import shutil
@@ -20,7 +21,20 @@ from hpkit.book import Result
 
 logger = logging.getLogger(__name__)
 WIDGET = "application/vnd.jupyter.widget-view+json"
-FIRST_LINE = "The chapters, with the seconds that each took in the run that made these pages:"
+INTRODUCTION = """\
+# How do machines learn to see when two photos show the same thing?
+
+From raw image patches to a network of your own that finds the same points in two photos. Each
+chapter asks a question, has you bet on the answer, runs the experiment on a laptop and says what
+came out.
+"""
+TIMES = "The seconds beside a title are those of the run that made these pages.\n"
+STYLE = """\
+.chapter { display: flex; flex-wrap: wrap; align-items: center; gap: 0 2rem; margin: 2rem 0; }
+.chapter > p { flex: 1 1 18rem; }
+.chapter > p:has(img) { flex: 1 1 13rem; }
+.formula { overflow: auto hidden; }
+"""
 CONFIGURATION = {
     "project": "hpkit",
     "author": "the hpkit authors",
@@ -28,7 +42,10 @@ CONFIGURATION = {
     "html_theme": "sphinx_book_theme",
     "html_theme_options": {"navbar_persistent": []},  # one search field is enough
     "html_math_renderer": "mathml",
+    "html_context": {"default_mode": "auto"},  # as the reader's system: light or dark
     "html_copy_source": False,
+    "html_static_path": ["static"],
+    "html_css_files": ["book.css"],
     "extensions": ["myst_nb", "hpkit.site"],
     "myst_enable_extensions": ["dollarmath", "amsmath"],
     "nb_execution_mode": "off",
@@ -49,35 +66,86 @@ def without_widgets(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
     return notebook
 
 
-def without_links_to_others(notebook: nbformat.NotebookNode, names: list[str]) -> None:
-    """Links to chapters that are not in this site become plain words; badges go."""
+def with_links_to_pages(notebook: nbformat.NotebookNode, names: list[str]) -> None:
+    """Links go to pages; to chapters that are not in this site they become words; badges go."""
 
     def keep_or_unlink(link: re.Match) -> str:
         return link[0] if link[2] in names else link[1]
 
+    def to_page(link: re.Match) -> str:
+        return f'<a href="{link[1]}.html">{link[2]}</a>' if link[1] in names else link[2]
+
     for cell in (c for c in notebook.cells if c.cell_type == "markdown"):
         cell.source = re.sub(r"^\[!\[.*\n\n", "", cell.source, flags=re.M)
         cell.source = re.sub(r"\[([^]]+)\]\(([\w-]+)\.ipynb\)", keep_or_unlink, cell.source)
+    for output in (o for cell in notebook.cells for o in cell.get("outputs", [])):
+        if html := output.get("data", {}).get("text/html"):
+            output.data["text/html"] = re.sub(
+                r'<a href="([\w-]+)\.ipynb">(.*?)</a>', to_page, html, flags=re.S)
+
+
+def cover(notebook: nbformat.NotebookNode) -> tuple[bytes, str] | None:
+    """The PNG of the cell tagged "cover", else the first, and its alternative text; None: none."""
+    shown = [(cell.metadata, output.data["image/png"]) for cell in notebook.cells
+             for output in cell.get("outputs", []) if "image/png" in output.get("data", {})]
+    shown.sort(key=lambda one: "cover" not in one[0].get("tags", []))
+    for metadata, png in shown:
+        return base64.b64decode(png), metadata.get("mystnb", {}).get("image", {}).get("alt", "")
+    return None
+
+
+def entry(name: str, seconds: float, notebook: nbformat.NotebookNode, source: Path) -> str:
+    """A chapter on the first page: cover, question, first sentence, what it takes and needs.
+
+    The cover is written into `source`. seconds: of this run; 0 where there was none.
+    """
+    text = re.sub(r"\]\(([\w-]+\.ipynb)\)", r"](notebooks/\1)", notebook.cells[0].source)
+    first = re.match(r"# .*\n\n((?:.|\n)*?[.?!])\s", text)
+    about = re.search(r"^(\*About .*\*)$", text, re.M)
+    title = f"**[](notebooks/{name}.ipynb)**" + (f" · {seconds:.0f} s" if seconds else "")
+    told = [title, *(found[1] for found in (first, about) if found)]
+    lines = ["```{container} chapter", "", "\\\n".join(told), "```"]
+    if shown := cover(notebook):
+        (source / "covers" / f"{name}.png").write_bytes(shown[0])
+        alt = re.sub(r"([][\\])", r"\\\1", shown[1])
+        lines.insert(1, f"[![{alt}](covers/{name}.png)](notebooks/{name}.ipynb)")
+    return "\n".join(["", *lines, ""])
 
 
 def write_sources(results: list[Result], out: Path) -> Path:
-    """The folder that Sphinx reads: the pages, and a first page with a line for each notebook."""
-    source, lines = out / "source", ["# hpkit: the book", "", FIRST_LINE, ""]
+    """The folder that Sphinx reads: the pages, and a first page with an entry for each notebook."""
+    source = out / "source"
+    parts = [INTRODUCTION, TIMES if any(result.seconds for result in results) else ""]
     names = [result.name for result in results if result.status != "failed"]
     shutil.rmtree(source, ignore_errors=True)
-    (source / "notebooks").mkdir(parents=True)
+    for folder in ("notebooks", "covers", "static"):
+        (source / folder).mkdir(parents=True)
     for name, seconds, _, error in results:
         if name not in names:
-            lines.append(f"- {name} failed after {seconds:.0f} s: `{error}`")
+            parts.append(f"\n{name} failed after {seconds:.0f} s: `{error}`\n")
             continue
-        lines.append(f"- [](notebooks/{name}.ipynb) · {seconds:.0f} s")
         notebook = without_widgets(nbformat.read(out / "notebooks" / f"{name}.ipynb", 4))
-        without_links_to_others(notebook, names)
+        with_links_to_pages(notebook, names)
         nbformat.write(notebook, source / "notebooks" / f"{name}.ipynb")
+        parts.append(entry(name, seconds, notebook, source))
     pages = [f"notebooks/{name}" for name in names]
-    lines += ["", "```{toctree}", ":hidden:", "", *pages, "```", ""]
-    (source / "index.md").write_text("\n".join(lines), encoding="utf-8")
+    parts.append("\n".join(["", "```{toctree}", ":hidden:", "", *pages, "```", ""]))
+    (source / "index.md").write_text("".join(parts), encoding="utf-8")
+    (source / "static" / "book.css").write_text(STYLE, encoding="utf-8")
     return source
+
+
+def collect(notebooks: list[Path], out: Path) -> list[Result]:
+    """The notebooks as they are, for `build`: as `hpkit.book` left them in `out`, else as given."""
+    (out / "notebooks").mkdir(parents=True, exist_ok=True)
+    results = []
+    for path in notebooks:
+        kept = out / "notebooks" / path.name
+        made = nbformat.read(kept, 4).metadata.get("hpkit", {}) if kept.exists() else {}
+        if "seconds" not in made:
+            shutil.copy(path, kept)
+        results.append(Result(path.stem, made.get("seconds", 0), "kept"))
+    return results
 
 
 def build(results: list[Result], out: Path) -> Path:
@@ -103,7 +171,8 @@ def show_formula(as_block: bool) -> Callable[[object, Node], None]:
 
     def visit(translator: object, node: Node) -> None:
         try:
-            translator.body.append(mathml(node.astext(), as_block))
+            shown = mathml(node.astext(), as_block)
+            translator.body.append(f'<div class="formula">{shown}</div>' if as_block else shown)
         except Exception as error:  # docutils stumbles over what it does not know in several ways
             logger.warning("formula %s: %s", node.astext(), error, location=node)
             translator.body.append(f"<code>{escape(node.astext())}</code>")

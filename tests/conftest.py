@@ -6,6 +6,7 @@ from collections import defaultdict
 
 import pytest
 from anatomy import solutions
+from browser import MISSING
 from nbformat.v4 import new_code_cell
 from nbval.plugin import IPyNbCell
 from tiny import QUICK, write_data
@@ -74,3 +75,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             for number, (name, code) in enumerate(solutions(file.nb).items())
         ]
         items[last + 1 : last + 1] = added
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    skipped = [r for r in terminalreporter.getreports("skipped") if MISSING in str(r.longrepr)]
+    if skipped:
+        terminalreporter.write_line(f"{len(skipped)} tests in a browser skipped: {MISSING}")

@@ -1,7 +1,5 @@
-"""`python -m hpkit.book`: what it refuses, runs, keeps, reports and shows."""
+"""`python -m hpkit.book`: what it refuses, runs, keeps and reports."""
 
-import contextlib
-import io
 import os
 import re
 import shutil
@@ -10,9 +8,9 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-from hpkit import book, site
+from hpkit import book
 
 PARAMETERS = """epochs = 3  # passes
 lr = 0.1  # step
@@ -21,23 +19,7 @@ flag = True  # or not
 seeds = [0, 1]  # runs
 limit = None  # seconds"""
 PRINT = "print([epochs, lr, name, flag, seeds, limit])"
-TEXT = """# One?
-
-[![Open in Colab](https://example.org/badge.svg)](https://example.org/01_one.ipynb) [![B](//b)](//b)
-
-Inline $\\frac{a}{b}$, on [the second](02_lost.ipynb) and [the third](03_two.ipynb) chapter, and
-
-$$
-L = \\max(0, d_+ - d_- + m)
-$$
-
-\\begin{align}
-a &= b \\\\
-c &= d
-\\end{align}
-"""
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
-PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg=="
 
 
 def write(path: Path, *sources: str) -> Path:
@@ -195,69 +177,3 @@ def test_a_changed_package_is_run_again(first, tmp_path, monkeypatch):
         (tmp_path / "package" / "losses.py").write_text(code)
         states.append(book.execute(first, tmp_path / "out", {}, 10).status)
     assert states == ["ran", "kept", "ran"]
-
-
-def picture_of(data: dict[str, object]) -> nbformat.NotebookNode:
-    cell = new_code_cell("1", metadata={"mystnb": {"image": {"alt": "a dot"}}})
-    cell.outputs = [new_output("display_data", data=data)]
-    return cell
-
-
-@pytest.fixture(scope="module")
-def pages(tmp_path_factory) -> dict[str, str]:
-    """HTML of a site of two chapters that ran and one that failed; "said": Sphinx's warnings."""
-    out = tmp_path_factory.mktemp("out")
-    (out / "notebooks").mkdir()
-    panel = picture_of({"image/png": PNG, site.WIDGET: {"model_id": "a"}, "text/plain": "panel"})
-    bar = picture_of({site.WIDGET: {"model_id": "b"}, "text/plain": "0%|   |"})
-    one = new_notebook(cells=[new_markdown_cell(TEXT), panel, bar])
-    two = new_notebook(cells=[new_markdown_cell("# Two?")])
-    for name, notebook in (("01_one", one), ("03_two", two)):
-        notebook.metadata.kernelspec = KERNEL
-        notebook.metadata.widgets = {"state": {}}
-        nbformat.write(notebook, out / "notebooks" / f"{name}.ipynb")
-    results = [book.Result("01_one", 61.2, "ran"), book.Result("03_two", 0.4, "kept")]
-    failed = book.Result("02_lost", 9.9, "failed", "cell 2 (1 / 0): ZeroDivisionError")
-    with contextlib.redirect_stderr(io.StringIO()) as said:
-        index = site.build([results[0], failed, results[1]], out)
-    html = {path.stem: path.read_text() for path in index.parent.rglob("*.html")}
-    css = "".join(path.read_text() for path in index.parent.rglob("*.css"))
-    return html | {"said": said.getvalue(), "css": css}
-
-
-def test_site_builds_without_a_warning(pages):
-    assert pages["said"] == ""
-
-
-def test_first_page_has_a_line_for_each_chapter(pages):
-    lines = re.sub(r"<[^>]+>", "", pages["index"])
-    assert "One? · 61 s" in lines and "Two? · 0 s" in lines
-    assert "02_lost failed after 10 s: cell 2 (1 / 0): ZeroDivisionError" in lines
-
-
-def test_site_needs_no_network(pages):
-    for name in ("index", "01_one", "03_two"):
-        tags = re.findall(r"<(?:script|link|img|iframe)\b[^>]*>", pages[name])
-        assert tags and not [tag for tag in tags if re.search(r"(src|href)=.(https?:)?//", tag)]
-        assert "example.org" not in pages[name]
-        assert not re.search(r"import[( ][\"']https?://|cdn\.", pages[name])
-    assert not re.search(r"(@import|url\()\s*[\"']?(https?:)?//", pages["css"])
-
-
-def test_formulas_are_mathml_and_one_beyond_it_stays_as_tex(pages, caplog):
-    assert pages["01_one"].count("<math") == 3
-    assert "<mtable" in pages["01_one"]
-    with pytest.raises(Exception, match="nosuchcommand"):
-        site.mathml(r"\nosuchcommand", False)
-
-
-def test_a_panel_is_shown_as_its_picture_and_a_bar_not_at_all(pages):
-    assert pages["01_one"].count('alt="a dot"') == 1
-    for trace in ("widget", "0%|", "panel"):
-        assert trace not in re.sub(r"<(script|link)[^>]*>", "", pages["01_one"].lower()), trace
-
-
-def test_chapters_link_to_their_neighbours_and_not_to_what_is_missing(pages):
-    assert re.search(r'class="right-next"\s+href="03_two.html"', pages["01_one"])
-    assert re.search(r'class="left-prev"\s+href="01_one.html"', pages["03_two"])
-    assert 'href="03_two.html"' in pages["01_one"] and "02_lost" not in pages["01_one"]

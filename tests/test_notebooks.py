@@ -14,8 +14,7 @@ from execute_notebooks import main as execute_notebooks
 from execute_notebooks import normalise
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from hpkit.book import Result, assign, digest, read_values
-from hpkit.site import build
+from hpkit.book import assign, digest, read_values
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -40,15 +39,6 @@ def test_files_of_parameters_fit_the_notebooks(path):
     values = read_values([], str(path))
     given = assign(NOTEBOOKS, values)
     assert values and set(values) == {name for one in given for name in one}
-
-
-def test_site_of_the_committed_notebooks_builds_without_a_warning(tmp_path, capsys):
-    shutil.copytree(ROOT / "notebooks", tmp_path / "notebooks")
-    index = build([Result(path.stem, 0, "kept") for path in NOTEBOOKS], tmp_path)
-    assert capsys.readouterr().err == ""
-    pages = [path.read_text() for path in (index.parent / "notebooks").glob("*.html")]
-    assert len(pages) == len(NOTEBOOKS)
-    assert not [page for page in pages if "hpkit-colab.zip" in page]  # the first cell is no lesson
 
 
 @pytest.mark.slow

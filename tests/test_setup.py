@@ -3,6 +3,7 @@
 import ast
 import importlib.metadata
 import json
+import os
 import re
 import subprocess
 import sys
@@ -116,6 +117,17 @@ def test_make_refuses_an_old_python_in_one_sentence(tmp_path):
     assert refused.returncode == 2 and not (tmp_path / "venv").exists()
     assert refused.stdout.startswith("hpkit needs Python 3.11 or newer, and ")
     assert "is Python 3.9.2: name another one" in refused.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+def test_without_a_chromium_one_line_says_what_is_skipped(tmp_path):
+    tests = ["tests/test_browser.py", "-p", "no:cacheprovider"]
+    run = subprocess.run([sys.executable, "-m", "pytest", *tests], cwd=ROOT, capture_output=True,
+                         text=True, env=os.environ | {"PATH": str(tmp_path)})
+    said = [line for line in run.stdout.splitlines() if "no Chromium" in line]
+    assert run.returncode == 0 and "passed" not in run.stdout
+    assert len(said) == 1 and said[0].endswith("skipped: no Chromium: apt-get install chromium")
 
 
 @pytest.mark.slow

@@ -13,6 +13,7 @@ import sys
 import tempfile
 import tomllib
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import nbformat
@@ -101,23 +102,33 @@ def stamp(root: Path) -> None:
     readme.write_text(with_badges(text, repo, notebooks[0].stem), encoding="utf-8")
 
 
-def pack(root: Path, to: Path) -> Path:
-    """`to/hpkit-colab.zip`: the notebooks, and a wheel of hpkit; needs no network."""
+def build_wheel(root: Path, to: Path) -> None:
+    """A wheel of hpkit with its recorded results into a folder; needs no network."""
     with tempfile.TemporaryDirectory() as folder:
-        source, packed = Path(folder) / "source", Path(folder) / "hpkit-colab"
         unwanted = shutil.ignore_patterns("__pycache__", "*.ipynb", ".*")
         for name in ("hpkit", "notebooks"):
-            shutil.copytree(root / name, source / name, ignore=unwanted)
+            shutil.copytree(root / name, Path(folder) / name, ignore=unwanted)
         for name in ("pyproject.toml", "README.md", "LICENSE"):
-            shutil.copy(root / name, source)
+            shutil.copy(root / name, folder)
         pip = [sys.executable, "-m", "pip", "wheel", "--quiet", "--disable-pip-version-check"]
-        options = ["--no-deps", "--no-build-isolation", "--no-index", "--wheel-dir", packed]
-        subprocess.run([*pip, *options, source], check=True)
-        to.mkdir(parents=True, exist_ok=True)
-        with zipfile.ZipFile(to / "hpkit-colab.zip", "w", zipfile.ZIP_DEFLATED) as archive:
-            for path in [*packed.iterdir(), *sorted(root.glob("notebooks/*.ipynb"))]:
-                archive.write(path, f"hpkit-colab/{path.name}")
-    return to / "hpkit-colab.zip"
+        options = ["--no-deps", "--no-build-isolation", "--no-index", "--wheel-dir", to]
+        subprocess.run([*pip, *options, folder], check=True)
+
+
+def pack(root: Path, to: Path, name: str = "hpkit-colab",
+         change: Callable[[nbformat.NotebookNode], object] = lambda notebook: None) -> Path:
+    """`to/NAME.zip`: a wheel of hpkit and the notebooks, each after `change(notebook)`."""
+    to.mkdir(parents=True, exist_ok=True)
+    with (tempfile.TemporaryDirectory() as folder,
+          zipfile.ZipFile(to / f"{name}.zip", "w", zipfile.ZIP_DEFLATED) as archive):
+        build_wheel(root, Path(folder))
+        for path in Path(folder).iterdir():
+            archive.write(path, f"{name}/{path.name}")
+        for path in sorted(root.glob("notebooks/*.ipynb")):
+            notebook = nbformat.read(path, 4)
+            change(notebook)
+            archive.writestr(f"{name}/{path.name}", nbformat.writes(notebook) + "\n")
+    return to / f"{name}.zip"
 
 
 def main(argv: list[str] | None = None) -> None:

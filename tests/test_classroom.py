@@ -1,0 +1,60 @@
+"""What students get: notebooks without solutions that are still whole."""
+
+import zipfile
+from pathlib import Path
+
+import classroom
+import nbformat
+import pytest
+from anatomy import complaints, is_exercise
+
+from hpkit import book
+
+NOTEBOOKS = book.find_notebooks([])
+
+
+@pytest.fixture(scope="module")
+def given(tmp_path_factory) -> Path:
+    """The folder that a student unpacks."""
+    folder = tmp_path_factory.mktemp("class")
+    with zipfile.ZipFile(classroom.pack(
+            classroom.ROOT, folder, classroom.NAME, classroom.for_students)) as archive:
+        archive.extractall(folder)
+    return folder / classroom.NAME
+
+
+def test_students_get_every_notebook_and_a_wheel(given):
+    names = sorted(path.name for path in given.iterdir())
+    assert names[:-1] == [path.name for path in NOTEBOOKS]
+    assert names[-1].startswith("hpkit-") and names[-1].endswith(".whl")
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_solutions_and_outputs_are_gone_and_nothing_else(path, given):
+    before, after = nbformat.read(path, 4), nbformat.read(given / path.name, 4)
+    nbformat.validate(after)
+    assert book.defaults(given / path.name) == book.defaults(path)
+    code = [[cell for cell in notebook.cells if cell.cell_type == "code"]
+            for notebook in (before, after)]
+    assert [(c.id, c.source, c.metadata) for c in code[1]] == [
+        (c.id, c.source, c.metadata) for c in code[0]]
+    assert not [cell for cell in code[1] if cell.outputs or cell.execution_count]
+    texts = [cell.source for cell in after.cells if cell.cell_type == "markdown"]
+    assert texts == [cell.source for cell in before.cells
+                     if cell.cell_type == "markdown" and "<details>" not in cell.source]
+    exercises = [c.metadata.exercise for c in after.cells if c.cell_type == "code"
+                 and is_exercise(c)]
+    missed = [f"exercise {name} has no fenced solution in <details> below it"
+              for name in exercises]
+    assert complaints(given / path.name) == [*missed, "its cells were not all run once, in order"]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_the_book_runs_from_it(given, tmp_path):
+    """Chapter 1, with the exercises open."""
+    options = ["--out", str(tmp_path), "--no-site"]
+    assert book.main([str(given / "01_patches.ipynb"), *options]) == 0
+    ran = nbformat.read(tmp_path / "notebooks" / "01_patches.ipynb", 4)
+    printed = [o.text for c in ran.cells if "exercise" in c.metadata for o in c.outputs]
+    assert len(printed) == 3 and all("not attempted yet" in text for text in printed)
