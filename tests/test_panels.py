@@ -182,9 +182,9 @@ def test_a_lower_error_is_a_lead():
 
 def test_a_lead_is_said_as_it_is_decided():
     asked = mae("a over b", smallest=0.5)
-    for gains, told in (([2.0, 2.1], ": more than the least that matters, 0.5."),
-                        ([0.1, 0.1], ": less than the least that matters, 0.5."),
-                        ([-1.0, 3.0], ": undecided against the least that matters, 0.5."),
+    for gains, told in (([2.0, 2.1, 2.2], ": more than the least that matters, 0.5."),
+                        ([0.1, 0.1, 0.2], ": less than the least that matters, 0.5."),
+                        ([-1.0, 3.0, 1.0], ": undecided against the least that matters, 0.5."),
                         ([2.0], "; too few seeds for an interval (1).")):
         assert panels.lead(asked, np.array(gains)).endswith(told)
 
