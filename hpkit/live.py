@@ -25,9 +25,10 @@ from hpkit.runs import Progress, follow, network
 from hpkit.training import TrainingDiverged
 
 NUMBERS = {"epochs": (1, 20, 1), "batch_size": (5, 200, 5), "samples": (100, 10_000, 100),
-           "margin": (0.1, 4.0, 0.1), "noisy_share": (0.0, 1.0, 0.05), "seed": (0, 9, 1)}
+           "margin": (0.1, 4.0, 0.1), "noisy_share": (0.0, 1.0, 0.05), "seed": (0, 9, 1),
+           "denoiser_batch_size": (2, 128, 2)}
 UNITS = {"batch_size": " (samples)", "samples": " (per epoch)", "noisy_share": " (0 to 1)"}
-RATES = (-7.0, 1.0, 0.25)  # of the learning rate: exponents of ten, so it takes a slider of its own
+RATES = {"min": -7.0, "max": 1.0, "step": 0.25, "readout_format": ".1e"}  # exponents of ten
 SHOWN = 5  # runs in the plot; the oldest goes first
 THREAD, STOP = "hpkit training", threading.Event()  # one for all panels: one training at a time
 READY = "Each run is kept: trained once, it comes back at once."
@@ -47,11 +48,10 @@ def train(base: Config, draw: Callable[[SubFigure, nn.Module], object], *names: 
 
 def control(base: Config, name: str) -> ipywidgets.ValueWidget:
     """A control for a field of a configuration, set to its value in `base`."""
-    value, label = getattr(base, name, None), f"{name}{UNITS.get(name, '')}"
+    value, label = getattr(base, name, None), name + UNITS.get(name.removeprefix("denoiser_"), "")
     if name == "lr":
-        options = dict(zip(("min", "max", "step"), RATES, strict=True), readout_format=".1e")
-        return ipywidgets.FloatLogSlider(value=base.resolved().lr, description=label,
-                                         continuous_update=False, **options, **widgets.CONTROL)
+        return ipywidgets.FloatLogSlider(value=base.resolved().lr, description=label, **RATES,
+                                         continuous_update=False, **widgets.CONTROL)
     valid = [False, True] if isinstance(value, bool) else list(choices(type(base).__name__, name))
     if valid:
         made = widgets.control(label, valid)
@@ -75,6 +75,8 @@ def end_training() -> None:
 
 class Panel:
     """What `train` shows: `box` holds the controls, the buttons, a status line and a picture."""
+
+    SIZE, HEIGHTS, follow = (6.4, 4.9), (3, 2), staticmethod(follow)  # inches; parts
 
     def __init__(self, base: Config, draw: Callable, names: tuple[str, ...]) -> None:
         end_training()  # of the cell that is run again
@@ -147,12 +149,12 @@ class Panel:
     def _followed(self, config: Config) -> str:
         """Train, redraw and tell; gives the sentence to end with."""
         began, drawn = None, -REDRAW
-        for step in follow(config, stopped=self._stopped):
+        for step in self.follow(config, stopped=self._stopped):
             self.step, self.batch, done, now = step, 0, len(step.history), time.monotonic()
             if step.config != config:
                 self._say(f"first its denoiser: {done} of {step.config.epochs} epochs")
                 continue
-            self.runs[config.key()] = config, step.history
+            self.runs[config] = step.history
             self.runs = dict(list(self.runs.items())[-SHOWN:])
             began = began or (now, done)
             if now - drawn >= REDRAW:
@@ -180,11 +182,11 @@ class Panel:
 
     def _picture(self, model: nn.Module, title: str) -> bytes:
         """The curves of all runs above what `draw` makes of the model."""
-        figure = Figure(figsize=(6.4, 4.9), layout="constrained")
-        above, below = figure.subfigures(2, 1, height_ratios=(3, 2))
-        configs = [config for config, _ in self.runs.values()]
+        figure = Figure(figsize=self.SIZE, layout="constrained")
+        above, below = figure.subfigures(2, 1, height_ratios=self.HEIGHTS)
+        configs = list(self.runs)
         labels = told_apart(configs, self.inputs)
-        histories = dict(zip(labels, [history for _, history in self.runs.values()], strict=True))
+        histories = dict(zip(labels, self.runs.values(), strict=True))
         plots.compare_runs(above.subplots(), histories, ylabel=loss_label(configs or [self.base]),
                            title=title)
         self.draw(below, model)
@@ -192,8 +194,7 @@ class Panel:
 
     def _usual_rate(self, change: dict) -> None:
         """Each optimizer has a learning rate of its own to start from."""
-        usual = varied(self.base, optimizer=change["new"], lr=None)
-        self.inputs["lr"].value = usual.resolved().lr
+        self.inputs["lr"].value = varied(self.base, optimizer=change["new"], lr=None).resolved().lr
 
     def _busy(self, busy: bool) -> None:
         self.buttons["Train"].disabled = busy

@@ -17,15 +17,17 @@ def level_of(patch_type: str) -> str:
     return {"e": "easy", "h": "hard", "t": "tough"}.get(patch_type[0], "ref")
 
 
-def add_noise(patches: np.ndarray, sequence: str, patch_type: str) -> np.ndarray:
+def add_noise(patches: np.ndarray, sequence: str, patch_type: str,
+              times: float = 1.0) -> np.ndarray:
     """The same noise for everyone: drawn from a frozen generator seeded by sequence and type.
 
     patches: uint8 (n, height, width) -> uint8 of the same shape, clipped to 0..255. The noise of
-    a pixel does not depend on its neighbours, so it is not smooth.
+    a pixel does not depend on its neighbours, so it is not smooth. times: the noise is so many
+    times as strong as in the set.
     """
     random = np.random.RandomState(zlib.crc32(f"{sequence}/{patch_type}".encode()))
     span = np.ptp(patches, axis=(1, 2)).astype(np.float32)
-    sigma = NOISE_FRACTION[level_of(patch_type)] * span[:, None, None]
+    sigma = times * NOISE_FRACTION[level_of(patch_type)] * span[:, None, None]
     noise = random.standard_normal(patches.shape).astype(np.float32) * sigma
     return np.clip(np.rint(patches + noise), 0, 255).astype(np.uint8)
 

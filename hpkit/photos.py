@@ -198,13 +198,24 @@ def images_of(sequence: str, photo: np.ndarray) -> list[tuple[np.ndarray, np.nda
     return images
 
 
+def image_of(patch_type: str) -> int:
+    """The image that a type is cut from: 0 is the reference, "h3" is target 3."""
+    return 0 if patch_type == "ref" else int(patch_type[1])
+
+
+def jitter_of(sequence: str, patch_type: str, points: int, times: float = 1.0
+              ) -> tuple[np.ndarray, np.ndarray]:
+    """The jitter of a sequence's points in one column, so many times as strong as in the set."""
+    random = np.random.RandomState(zlib.crc32(f"{sequence}/{patch_type}/jitter".encode()))
+    return draw_jitter(points, times * JITTER[level_of(patch_type)], random)
+
+
 def cut_sequence(sequence: str, photo: np.ndarray, points: pd.DataFrame) -> np.ndarray:
     """All 16 types of a sequence: uint8 (points, 16, 32, 32)."""
     images, patches = images_of(sequence, photo), []
     for patch_type in PATCH_TYPES:
-        random = np.random.RandomState(zlib.crc32(f"{sequence}/{patch_type}/jitter".encode()))
-        jitter = draw_jitter(len(points), JITTER[level_of(patch_type)], random)
-        image, homography = images[0 if patch_type == "ref" else int(patch_type[1])]
+        jitter = jitter_of(sequence, patch_type, len(points))
+        image, homography = images[image_of(patch_type)]
         strip = cut(image, *frames(points, *jitter), homography)
         patches.append(shrink(strip).reshape(len(points), 32, 32))
     return np.stack(patches, 1)

@@ -58,12 +58,12 @@ def show_patches(ax: Axes, patches: np.ndarray, *, rows: Sequence[str] = (),
 
 
 def show_regions(ax: Axes, image: np.ndarray, regions: np.ndarray, *, colour: str = "orange",
-                 title: str = "", label: str | None = None) -> Axes:
+                 line: str = "-", title: str = "", label: str | None = None) -> Axes:
     """Square regions drawn on a photo. image: (h, w), 0..255; regions: (n, 4, 2) corners x, y."""
-    ax.imshow(image, **GREY)
+    ax.imshow(image, **PHOTO)
     for number, corners in enumerate(regions):
         closed = np.vstack([corners, corners[:1]])
-        ax.plot(*closed.T, color=colour, lw=1.2, label=None if number else label)
+        ax.plot(*closed.T, line, color=colour, lw=1.2, label=None if number else label)
     ax.set(xlim=(0, image.shape[1]), ylim=(image.shape[0], 0), xticks=[], yticks=[])
     sns.despine(ax=ax, left=True, bottom=True)
     ax.set_title(title)

@@ -51,6 +51,20 @@ def roc_auc(scores: np.ndarray, labels: np.ndarray) -> float:
     return float(hits[:-1][misses].sum() / (hits[-1] * misses.sum()))
 
 
+def confusion(distance: np.ndarray, labels: np.ndarray, threshold: float) -> dict[str, float]:
+    """What comes out where every pair up to this distance is called the same point.
+
+    labels: 1 for the same point, 0 for another. Gives the counts TP, FP, FN, TN, and precision (1
+    where nothing is accepted, as the curve begins) and recall.
+    """
+    accepted, same = np.asarray(distance) <= threshold, np.asarray(labels) == 1
+    counts = {"TP": accepted & same, "FP": accepted & ~same,
+              "FN": ~accepted & same, "TN": ~accepted & ~same}
+    found = {name: int(one.sum()) for name, one in counts.items()}
+    tp, taken, wanted = found["TP"], int(accepted.sum()), int(same.sum())
+    return found | {"precision": tp / taken if taken else 1.0, "recall": tp / max(wanted, EPSILON)}
+
+
 def pair_distances(points: Tensor, pairs: np.ndarray, columns: slice, chunk: int) -> np.ndarray:
     """Distances of pairs (m, 4), as in `Tasks`, at the level of these columns: float32 (m,).
 

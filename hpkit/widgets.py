@@ -57,21 +57,26 @@ def _setting(widget: ipywidgets.ValueWidget, values: tuple | list | np.ndarray,
     return values if data is None else read(data)
 
 
-def explore(draw: Callable[..., Figure], *, read: Callable[[bytes], np.ndarray] = read_image,
+def explore(draw: Callable[..., Figure | tuple[Figure, str]], *,
+            read: Callable[[bytes], np.ndarray] = read_image, units: dict[str, str] | None = None,
             **controls: tuple | list | np.ndarray) -> None:
     """Show `draw(**values)` beside a control per argument; redraw when one changes.
 
-    draw returns a matplotlib.figure.Figure. controls: name=(low, high, step, start),
-    name=[choices], or name=photo, a uint8 (h, w) array until the reader puts an own file in its
-    place, which `read` makes into an array. An error is shown under the controls and the last
-    picture stays. The output carries the first picture as a PNG too, for pages that drop widgets.
+    draw returns a matplotlib.figure.Figure, or one and a sentence, shown under the controls. units:
+    {name: unit}, for the labels. controls: name=(low, high, step, start), name=[choices], or
+    name=photo, a uint8 (h, w) array until the reader puts an own file in its place, which `read`
+    makes into an array. An error is shown in the sentence's place and the last picture stays. The
+    output carries the first picture as a PNG too, for pages that drop widgets.
     """
-    inputs = {name: control(name, values) for name, values in controls.items()}
-    note = ipywidgets.HTML()
+    inputs = {name: control(f"{name} ({units[name]})" if name in (units or {}) else name, values)
+              for name, values in controls.items()}
+    note = ipywidgets.HTML(layout=CONTROL["layout"])
 
     def picture() -> bytes:
-        return to_png(draw(**{name: _setting(widget, controls[name], read)
-                              for name, widget in inputs.items()}))
+        made = draw(**{name: _setting(widget, controls[name], read)
+                       for name, widget in inputs.items()})
+        figure, note.value = (made[0], escape(made[1])) if isinstance(made, tuple) else (made, "")
+        return to_png(figure)
 
     first = picture()
     image = ipywidgets.Image(value=first, format="png", layout={"max_width": "640px"})
@@ -79,7 +84,6 @@ def explore(draw: Callable[..., Figure], *, read: Callable[[bytes], np.ndarray] 
     def redraw(_: dict) -> None:
         try:
             image.value = picture()
-            note.value = ""
         except Exception as error:  # whatever it is, the reader sees it and can go on
             note.value = f"<b>{type(error).__name__}:</b> {escape(str(error))}"
 

@@ -97,7 +97,7 @@ def held(monkeypatch):
 
 def epochs(panel):
     """Of each run in the plot, in order."""
-    return [len(history) for _, history in panel.runs.values()]
+    return [len(history) for history in panel.runs.values()]
 
 
 # --- the plain part -----------------------------------------------------------------------------

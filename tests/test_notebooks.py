@@ -34,6 +34,14 @@ def test_outputs_belong_to_the_cells_and_the_package(path):
     assert stamp == digest(notebook), "cells or package changed since: run `make notebooks`"
 
 
+@each_notebook
+def test_a_hypothesis_is_bet_on(path):
+    """Left open for the reader, whose confidence takes the place of the dots."""
+    code = [cell.source for cell in nbformat.read(path, 4).cells if cell.cell_type == "code"]
+    bets = re.findall(r'lessons\.predict\("(\w+)", "[^"]+", (\S+)\)', "\n".join(code))
+    assert bets and {confidence for _, confidence in bets} == {"..."}
+
+
 @pytest.mark.parametrize("path", sorted((ROOT / "notebooks").glob("*.yaml")), ids=lambda p: p.name)
 def test_files_of_parameters_fit_the_notebooks(path):
     values = read_values([], str(path))

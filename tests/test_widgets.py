@@ -127,6 +127,24 @@ def test_a_bad_file_is_refused_in_a_sentence_and_the_picture_stays(photo_panel):
     assert note.value == "" and image.value != before
 
 
+def test_units_are_in_the_labels_and_sentences_under_the_controls(monkeypatch):
+    def told(height):
+        if height == 9:
+            raise ValueError("too high")
+        return draw(min(height, 5), "x"), f"{height} < 9"
+
+    made, box = [], ipywidgets.HBox
+    monkeypatch.setattr(widgets, "display", lambda bundle, raw: None)
+    monkeypatch.setattr(ipywidgets, "HBox", lambda children: made.append(box(children)) or made[0])
+    widgets.explore(told, units={"height": "cm"}, height=(0, 10, 1, 3))
+    height, note = made[0].children[0].children
+    assert height.description == "height (cm)" and note.value == "3 &lt; 9"
+    height.value = 9
+    assert note.value == "<b>ValueError:</b> too high"
+    height.value = 8
+    assert note.value == "8 &lt; 9"
+
+
 def test_notes_are_text_not_html(monkeypatch, photo_panel):
     _, factor, note, _, _ = photo_panel
     monkeypatch.setattr(widgets, "to_png", lambda figure: {}["<i>"])

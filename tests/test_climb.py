@@ -1,0 +1,132 @@
+"""A model of one's own: trained through the store, scored as `evaluate` does, put on the ladder."""
+
+import threading
+from itertools import count
+
+import matplotlib
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+from tiny import QUICK, write_data
+
+from hpkit import climb, lessons, live, widgets
+from hpkit.claims import DESCRIPTOR
+from hpkit.configs import varied
+from hpkit.evaluation import denoise, describe, evaluate
+from hpkit.modifications import MODEL
+from hpkit.runs import DescriptorConfig, run, side
+from hpkit.statistics import arm
+from hpkit.tasks import tasks_for
+
+matplotlib.use("Agg")
+CPU = {"device": "cpu", "precision": "float32", "threads": 1}
+NAMES = ("source", "test_source", "optimizer", "denoiser_depth", "denoiser_batch_size", "epochs")
+STEPS = pd.DataFrame({"rung": ["low", "high"], "seconds": [40.0, 600.0], "mean": [-0.1, 1.1],
+                      "seeds": [5, 1]})
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return write_data(tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture(autouse=True)
+def store(tmp_path, monkeypatch):
+    numbers = count()
+    monkeypatch.setattr(widgets, "to_png", lambda figure: b"\x89PNG%d" % next(numbers))
+    monkeypatch.setenv("HPKIT_RUNS", str(tmp_path / "runs"))
+    monkeypatch.setattr(live, "REDRAW", 0)
+    yield tmp_path / "runs"
+    live.end_training()
+
+
+@pytest.fixture
+def base(folder):
+    return DescriptorConfig(data=folder, samples=8, points=None, denoiser_epochs=1, pairs=20,
+                            denoiser_samples=8, queries=2, distractors=4, **QUICK, **CPU)
+
+
+def press(panel, name):
+    panel.buttons[name].click()
+    for thread in threading.enumerate():
+        if thread.name == live.THREAD:
+            thread.join(60)
+            assert not thread.is_alive()
+
+
+def by_hand(config, patches):
+    """Matching of the trained network on the test patches as given."""
+    test = side(config.resolved(), "test")
+    tasks = tasks_for(test, config.pairs, config.queries, config.distractors)
+    return evaluate(describe(run(config).model(), patches(test)), tasks).matching
+
+
+def test_a_placed_model_has_the_score_of_evaluate(base):
+    noisy = varied(base, source="noisy", test_source="noisy")
+    seconds, score = climb.placed(noisy)
+    assert score == by_hand(noisy, lambda test: test["noisy"])
+    assert seconds == run(noisy).info["seconds"]
+    seconds, score = climb.placed(base)
+    unet = run(base.resolved().denoiser())
+    assert score == by_hand(base, lambda test: denoise(unet.model(), test["noisy"]))
+    assert seconds == run(base).info["seconds"] + unet.info["seconds"]
+
+
+def test_rungs_are_means_of_recorded_arms():
+    denoisers, descriptors = (lessons.recorded(name) for name in ("denoisers", "descriptors"))
+    clean = varied(DESCRIPTOR, source="noisy", test_source="noisy")
+    found = climb.rungs(denoisers, descriptors, {"final": MODEL, "noisy": clean}).set_index("rung")
+    own = arm(descriptors, MODEL)
+    assert found.seeds["final"] == len(own) and found["mean"]["final"] == own.matching.mean()
+    assert found.seconds["final"] > own.seconds.mean()  # its denoiser's too
+    assert found.seconds["noisy"] == arm(descriptors, clean).seconds.mean()
+
+
+def test_building_it_trains_nothing(monkeypatch, base, store):
+    shown = []
+    monkeypatch.setattr(widgets, "display", lambda bundle, raw: shown.append(bundle))
+    assert climb.climb(base, STEPS, *NAMES) is None
+    assert not store.exists() and "image/png" in shown[0]
+    assert "source, test_source" in shown[0]["text/plain"]
+
+
+def test_a_run_is_trained_scored_and_placed(base, store, monkeypatch):
+    drawn, show = [], climb.show_ladder
+    monkeypatch.setattr(climb, "show_ladder",
+                        lambda ax, steps, own, **said: drawn.append(own) or show(ax, steps, own,
+                                                                                 **said))
+    panel = climb.Climb(base, STEPS, NAMES)
+    assert panel.inputs["denoiser_batch_size"].value == 50 and drawn == [{}]
+    press(panel, "Train")
+    seconds, score = climb.placed(base)
+    assert f"Matching mAP {score:.3f} after {seconds:.0f} s of training: above 1 of 2 rungs" in (
+        panel.status.value)
+    assert drawn[-1] == {"this run": (seconds, score)}
+    assert len(list(store.glob("*/run.json"))) == 2
+    panel.inputs["source"].value = "clean"
+    panel.inputs["denoiser_depth"].value = 6  # of the test patches' denoiser
+    press(panel, "Train")
+    changed = varied(base, source="clean", denoiser_depth=6)
+    assert list(drawn[-1].values()) == [(seconds, score), climb.placed(changed)]
+    assert list(drawn[-1])[1].split() == ["clean,", "denoiser_depth", "6"]
+    panel.inputs["test_source"].value = "noisy"  # one training, another score
+    press(panel, "Train")
+    assert len(drawn[-1]) == 3 and len(list(store.glob("*/run.json"))) == 4
+
+
+def test_a_stopped_run_is_not_scored(base, store, monkeypatch):
+    monkeypatch.setattr(live.Panel, "_stopped", lambda panel: True)
+    panel = climb.Climb(base, STEPS, NAMES)
+    press(panel, "Train")
+    assert "stopped after 0 of 1 epochs of its denoiser" in panel.status.value
+    assert panel.own == {} and not list(store.glob("*/run.json"))
+
+
+def test_the_ladder_numbers_rungs_and_letters_yours():
+    ax = climb.show_ladder(Figure().subplots(), STEPS, {"adam,\nlr 1": (60.0, 0.25)}, ylabel="mAP")
+    places = [tuple(line.get_xydata()[0]) for line in ax.lines]
+    assert places == [(40, -0.1), (600, 1.1), (60, 0.25)]
+    assert [line.get_marker() for line in ax.lines] == ["o", "o", "s"]
+    said = [text.get_text() for text in ax.texts]
+    assert said[::2] == ["0", "1", "A"] and said[-1] == "A  adam, lr 1: 0.250"
+    assert ax.get_title() == "Your best: 0.250"
