@@ -170,7 +170,8 @@ def lead(contrast: Contrast, gains: np.ndarray) -> str:
     said = f"Lead of {contrast.name}: {mean:+.3f} {contrast.unit}"
     if np.isnan(low):
         return f"{said}; too few seeds for an interval ({len(gains)})."
-    words = {"holds": "more than", "undecided": "undecided against", "does not hold": "less than"}
+    words = {"holds": "more than", "undecided": "undecided whether more than",
+             "does not hold": "less than"}
     return (f"{said}, 95 % interval {low:+.3f} to {high:+.3f}, {len(gains)} seeds, paired: "
             f"{words[decide(gains, contrast.smallest)]} the least that matters, "
             f"{contrast.smallest:g}.")

@@ -20,6 +20,7 @@ from hpkit.tasks import tasks_for
 
 matplotlib.use("Agg")
 CPU = {"device": "cpu", "precision": "float32", "threads": 1}
+PATIENCE = 180  # seconds until a test that hangs has failed
 NAMES = ("source", "test_source", "optimizer", "denoiser_depth", "denoiser_batch_size", "epochs")
 STEPS = pd.DataFrame({"rung": ["low", "high"], "seconds": [40.0, 600.0], "mean": [-0.1, 1.1],
                       "seeds": [5, 1]})
@@ -50,7 +51,7 @@ def press(panel, name):
     panel.buttons[name].click()
     for thread in threading.enumerate():
         if thread.name == live.THREAD:
-            thread.join(60)
+            thread.join(PATIENCE)
             assert not thread.is_alive()
 
 
