@@ -20,6 +20,7 @@ from sphinx.util.docutils import docutils_namespace
 from hpkit.book import Result
 
 logger = logging.getLogger(__name__)
+LINK = r"\[([^]]+)\]\(([\w-]+)\.ipynb\)"
 WIDGET = "application/vnd.jupyter.widget-view+json"
 INTRODUCTION = """\
 # How do machines learn to see when two photos show the same thing?
@@ -73,15 +74,14 @@ def with_links_to_pages(notebook: nbformat.NotebookNode, names: list[str]) -> No
         return link[0] if link[2] in names else link[1]
 
     def to_page(link: re.Match) -> str:
-        return f'<a href="{link[1]}.html">{link[2]}</a>' if link[1] in names else link[2]
+        return f"[{link[1]}]({link[2]}.html)" if link[2] in names else link[1]
 
     for cell in (c for c in notebook.cells if c.cell_type == "markdown"):
         cell.source = re.sub(r"^\[!\[.*\n\n", "", cell.source, flags=re.M)
-        cell.source = re.sub(r"\[([^]]+)\]\(([\w-]+)\.ipynb\)", keep_or_unlink, cell.source)
+        cell.source = re.sub(LINK, keep_or_unlink, cell.source)
     for output in (o for cell in notebook.cells for o in cell.get("outputs", [])):
-        if html := output.get("data", {}).get("text/html"):
-            output.data["text/html"] = re.sub(
-                r'<a href="([\w-]+)\.ipynb">(.*?)</a>', to_page, html, flags=re.S)
+        if text := output.get("data", {}).get("text/markdown"):
+            output.data["text/markdown"] = re.sub(LINK, to_page, text)
 
 
 def cover(notebook: nbformat.NotebookNode) -> tuple[bytes, str] | None:

@@ -146,12 +146,19 @@ def test_a_photo_of_ones_own(book, tmp_path):
     (tmp_path / "bad.png").write_bytes(b"\x89PNG, or so it says")
     with opened(*book, "12_match_photos.ipynb", 240) as page:
         panel = page.locator(OUTPUT).filter(has=page.locator(".widget-upload")).last
-        picture, upload = panel.locator("img.widget-image"), panel.locator("input[type=file]").first
-        changes(picture, lambda: upload.set_input_files(tmp_path / "good.png"))
+        picture, button = panel.locator("img.widget-image"), panel.locator(".widget-upload").first
+
+        def upload(name):
+            with page.expect_file_chooser() as chooser:
+                button.press("Enter")
+            chooser.value.set_files(tmp_path / name)
+
+        changes(picture, lambda: upload("good.png"))
         expect(panel).not_to_contain_text("Error:")
         before = picture.get_attribute("src")
-        upload.set_input_files(tmp_path / "bad.png")
+        upload("bad.png")
         expect(panel).to_contain_text("Error:", timeout=SOON)
         assert picture.get_attribute("src") == before
         screenshot(page, tmp_path, "upload_bad")
-        changes(picture, lambda: upload.set_input_files(tmp_path / "good.png"))
+        upload("good.png")
+        expect(panel).not_to_contain_text("Error:", timeout=SOON)
