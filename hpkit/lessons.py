@@ -9,13 +9,20 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from IPython.display import Markdown
 
-from hpkit import exercises, exercises_05_07, exercises_08_10, exercises_11_12, plots
+from hpkit import (
+    exercises,
+    exercises_05_07,
+    exercises_08_10,
+    exercises_11_12,
+    exercises_13,
+    plots,
+)
 from hpkit.claims import CLAIMS
 from hpkit.patches import cache_folder
 from hpkit.statistics import conclude, judge
 
 EXERCISES = (exercises.EXERCISES | exercises_05_07.EXERCISES | exercises_08_10.EXERCISES
-             | exercises_11_12.EXERCISES)
+             | exercises_11_12.EXERCISES | exercises_13.EXERCISES)
 
 
 def show_source(*objects: Callable) -> Markdown:
