@@ -45,7 +45,7 @@ reference: $(STAMP)  ## go on with the recorded runs in notebooks/results (hours
 pretrained: $(STAMP)  ## train the shipped networks anew, and what they are compared with (an hour)
 	$(BIN)/python tests/tools/pretrain.py
 
-clinic: $(STAMP)  ## run the broken runs of chapter 13 and their healthy twins anew (ten minutes)
+clinic: $(STAMP)  ## run the broken runs of chapter 13 and their healthy twins anew (two minutes)
 	$(BIN)/python tests/tools/clinic.py
 
 gpu-check: $(STAMP)  ## compare what the GPU computes with the CPU; print its throughput

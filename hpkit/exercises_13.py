@@ -55,7 +55,7 @@ CLOSE = {  # wrong answers that are nearly right, or that the evidence rules out
     (2, "too slow"): "not even slowly: units that are off pass no gradient on",
     (3, "too slow"): "the steps are too short, yes; but why does the loss begin at the margin?",
     (3, "dead start"): "the distances are small, but they are not 0 and they are in order",
-    (4, "learning rate"): "the lengths are too large from the start, before any step",
+    (4, "learning rate"): "long steps throw a loss up; here it falls, but from where no angle is",
     (6, "no shuffle"): "the order of batches does not change what a pair shows",
     (7, "leaked photo"): "the validation photos are others, and yet the loss on them is low, too",
     (7, "by heart"): "then the validation loss would be high: here it is as low as the other",

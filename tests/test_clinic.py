@@ -22,6 +22,11 @@ def of(patient, sign, run, seed):
     return rows.value.to_numpy()
 
 
+def seeds(patient):
+    """Those with which it was run."""
+    return sorted(set(RUNS[RUNS.patient == patient].seed))
+
+
 def epochs(patient, run, seed):
     """The batch losses, a row per epoch."""
     return of(patient, "batch loss", run, seed).reshape(5, -1)
@@ -37,7 +42,7 @@ SYMPTOMS = {  # what the chapter teaches to look for, of (run, seed)
     6: lambda r, s: (of(6, "worst anchor", r, s) // 16 != of(6, "worst positive", r, s) // 16
                      ).mean() > 0.5,
     7: lambda r, s: (np.median(of(7, "own positive distance", r, s))
-                     < 0.5 * np.median(of(7, "positive distance", r, s))),
+                     < 0.8 * np.median(of(7, "positive distance", r, s))),
     8: lambda r, s: of(8, "nearest", r, s)[0] == 0,
     9: lambda r, s: sum(of(9, sign, r, s)[0] == 0 for sign in NEAREST) == 1,
     10: lambda r, s: of(10, "apart from itself", r, s)[0] > 0.05,
@@ -47,24 +52,25 @@ SYMPTOMS = {  # what the chapter teaches to look for, of (run, seed)
 @pytest.mark.parametrize("run", BOTH)
 @pytest.mark.parametrize("patient", SYMPTOMS)
 def test_the_symptom_is_the_patients_alone(patient, run):
-    assert [bool(SYMPTOMS[patient](run, seed)) for seed in clinic.SEEDS] == 3 * [BOTH[run]]
+    assert {bool(SYMPTOMS[patient](run, seed)) for seed in seeds(patient)} == {BOTH[run]}
 
 
-@pytest.mark.parametrize(("patient", "sign", "worse"), [
-    (3, "matched", True), (4, "matched", True), (6, "matched", True), (7, "matched", True),
-    (7, "val_loss", True), (8, "reported", False), (9, "reported", False),
+@pytest.mark.parametrize(("patient", "sign", "below"), [
+    (3, "matched", True), (4, "matched", True), (7, "matched", True),
+    (7, "val_loss", True), (8, "reported", False), (9, "score of grass", False),
 ])
-def test_patients_lie_on_their_side_of_the_healthy(patient, sign, worse):
-    patients, healthy = ([of(patient, sign, run, seed)[-1] for seed in clinic.SEEDS]
+def test_patients_lie_on_their_side_of_the_healthy(patient, sign, below):
+    patients, healthy = ([of(patient, sign, run, seed)[-1] for seed in seeds(patient)]
                          for run in BOTH)
-    assert max(patients) < min(healthy) if worse else min(patients) > max(healthy)
+    assert max(patients) < min(healthy) if below else min(patients) > max(healthy)
 
 
 def test_the_record_is_whole_and_of_this_code():
     _, codes = clinic.cells()
     rows = RUNS.set_index(["patient", "run", "seed"])
     wanted = {(n, run, seed) for n in range(11) for run in (BOTH if n else ["healthy"])
-              for seed in clinic.SEEDS}
+              for seed in seeds(n)}
+    assert all(0 in seeds(number) for number in range(11))
     assert set(rows.index) == wanted and rows.index.is_unique
     for (number, run, _), row in rows.iterrows():
         assert row.code == clinic.digest(codes[run].get(number, "")), f"patient {number} changed"
@@ -101,7 +107,7 @@ def test_the_code_as_it_was_run_is_not_right_and_the_solution_is(number):
 
 @pytest.mark.parametrize(("number", "old", "new", "hint"), [
     (1, '"lr": 0.1', '"lr": 0.00001', "one flat grey has"),
-    (2, "-0.1, 0,", "0, 0,", "no unit of the first layer"),
+    (2, "-0.3, 0,", "0, 0,", "no unit of the first layer"),
     (3, "margin=1.0", "margin=1 / 128", "128 times too short"),
     (3, ".mean(1)\n", ".sum(0)\n", "expected"),
     (4, "(x * y)", "(torch.nn.functional.normalize(x) * y)", "both vectors"),
@@ -114,7 +120,7 @@ def test_the_code_as_it_was_run_is_not_right_and_the_solution_is(number):
     (8, "data.train", "data.validation", "honest"),
     (9, "photos[3:]", "photos[5:]", "is on no side"),
     (10, "    with", "    network.requires_grad_(False)\n    with", "two descriptors"),
-    (10, "    with", "    network.layers[-3].eval()\n    with", "batch norm"),
+    (10, "    with", "    network[7].eval()\n    with", "batch norm"),
 ])
 def test_a_typical_wrong_repair_gets_its_hint(number, old, new, hint):
     code = CODES["patient"][number]
