@@ -11,14 +11,21 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from IPython.display import Markdown
 
-from hpkit import exercises, exercises_05_07, exercises_08_10, exercises_11_12, plots
+from hpkit import (
+    exercises,
+    exercises_05_07,
+    exercises_08_10,
+    exercises_11_12,
+    exercises_13,
+    plots,
+)
 from hpkit.claims import CLAIMS
 from hpkit.layout import write_whole
 from hpkit.patches import cache_folder
 from hpkit.statistics import FAILS, HOLDS, OPEN, conclude, judge
 
 EXERCISES = (exercises.EXERCISES | exercises_05_07.EXERCISES | exercises_08_10.EXERCISES
-             | exercises_11_12.EXERCISES)
+             | exercises_11_12.EXERCISES | exercises_13.EXERCISES)
 VERDICTS = (HOLDS, FAILS, OPEN)
 
 

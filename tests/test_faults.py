@@ -25,6 +25,7 @@ FAULTS = {
     "10_final_model": ["base_forgotten"],
     "11_modifications": ["rows_alone"],
     "12_match_photos": ["mutual_forgotten", "angles_mirrored"],
+    "13_clinic": ["eval_forgotten"],
 }
 CASES = [(notebook, fault) for notebook, faults in FAULTS.items() for fault in faults]
 

@@ -150,6 +150,18 @@ def angles_mirrored(keypoints: ModuleType) -> None:
     keypoints.keypoint_frames = lambda points: frames(points) * np.array([1, 1, 1, -1])
 
 
+def eval_forgotten(descriptors: ModuleType) -> None:
+    """Patches are described in training mode: with dropout, and batch norms that look around."""
+    right = descriptors._network
+
+    def network(model, *where):
+        call = right(model, *where)
+        model.train()
+        return call
+
+    descriptors._network = network
+
+
 MODULES = {
     "hpkit.patches": (columns_swapped, leaked_photo, source_ignored, noise_twice),
     "hpkit.losses": (sum_for_mean, summed_over_batch, rows_alone),
@@ -159,6 +171,7 @@ MODULES = {
     "hpkit.statistics": (normal_for_t, base_forgotten),
     "hpkit.matching": (mutual_forgotten,),
     "hpkit.keypoints": (angles_mirrored,),
+    "hpkit.descriptors": (eval_forgotten,),
 }
 FAULTS = {f.__name__: (name, f) for name, faults in MODULES.items() for f in faults}
 

@@ -13,7 +13,7 @@ from nbformat import NotebookNode
 from hpkit.book import defaults
 
 SECTIONS = ("You will", "By hand", "What we see", "Exercises", "Tweak it", "Next")  # in this order
-CELLS, LONGER = 30, {"11_modifications": 60}  # outside the exercises
+CELLS, LONGER = 30, {"11_modifications": 60, "13_clinic": 45}  # outside the exercises
 LINES, BYTES, PIXELS, EXERCISES = 15, 700_000, 1000, 3
 # Each of these makes a headless run or its comparison fail now and then.
 BANNED = r"clear_output|\bOutput\(|\binteract(ive|ive_output|_manual)?\("

@@ -1,0 +1,256 @@
+"""The checks behind chapter 13, the clinic: whether a repair works; see `hpkit.exercises_13`.
+
+A patient's code is judged by what it does: its batches are drawn, its loss is taken, its network
+looks at a few patches.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+
+from hpkit.patches import PatchSet, load
+
+
+def small() -> tuple[PatchSet, PatchSet]:
+    """A few training and validation points: no loss is judged by them that a fault leaves alone."""
+    data = load("photos", points=6)
+    return data.train.select(data.train.names[:6]), data.validation
+
+
+def prescribed(check: Callable[[dict], str], name: str) -> Callable[[Callable], str]:
+    """A check of what a function (train, validation) returns: the arguments of `fit`."""
+    def run(answer: Callable) -> str:
+        if not callable(answer):
+            return f"this is not a function: repair {name} and pass it by its name"
+        made = answer(*small())
+        missing = {"model", "train", "epochs"} - set(made)
+        return f"it returns no {missing.pop()!r}: see `healthy`" if missing else check(made)
+    return run
+
+
+def learns(made: dict) -> str:
+    """After two short epochs better than the best constant grey."""
+    from hpkit.training import TrainingDiverged, fit
+
+    clean = made["validation"].patches["clean"].astype(float)
+    grey = np.abs(clean - np.median(clean)).mean()
+    try:
+        *_, last = fit(**made | {"epochs": 3})
+    except TrainingDiverged as error:
+        return str(error)
+    if last.val_loss < 0.8 * grey:
+        return ""
+    return (f"after three short epochs its error is {last.val_loss:.1f} grey levels, and one flat "
+            f"grey has {grey:.1f}")
+
+
+def alive(made: dict) -> str:
+    """The first layer answers to patches, and so does the output."""
+    import torch
+
+    noisy = torch.from_numpy(made["train"].patches["noisy"][:, 0]).float()[:, None]
+    network = made["model"].eval()
+    first = next(layer for layer in network.modules() if isinstance(layer, torch.nn.Conv2d))
+    seen = []
+    hook = first.register_forward_hook(lambda _, __, out: seen.append((out > 0).float().mean()))
+    with torch.no_grad():
+        contrast = float(network(noisy).std((1, 2, 3)).mean())
+    hook.remove()
+    if seen[0] == 0:
+        return "still no unit of the first layer is above 0, for any patch"
+    if contrast < 1:
+        return (f"the first layer is alive ({seen[0]:.0%} of it), but the output is flat: are the "
+                "other layers?")
+    return ""
+
+
+def summed(made: dict) -> str:
+    """The triplet loss with the sum of squares, or the distance itself, between unit vectors."""
+    import torch
+
+    from hpkit.losses import triplet_loss
+
+    a, p, n = torch.nn.functional.normalize(
+        torch.randn(3, 200, 128, generator=torch.Generator().manual_seed(0)), dim=2)
+    p = torch.nn.functional.normalize(a + p, dim=1)
+    mine = float(made["loss"](a, p, n))
+    if any(abs(mine - float(triplet_loss(a, p, n, 1.0, kind))) < 1e-4 for kind in ("sum", "root")):
+        return ""
+    if abs(mine - float(triplet_loss(a, p, n, 1.0, "mean"))) < 1e-4:
+        return "this is still the mean: between unit vectors it is at most 4/128, and 1 is asked"
+    if abs(mine - float(triplet_loss(a, p, n, 1.0, "sum")) / 128) < 1e-4:
+        return "the margin fits the mean now, but every step is still 128 times too short"
+    return (f"on 200 triplets it is {mine:.4f}, expected "
+            f"{float(triplet_loss(a, p, n, 1.0, 'sum')):.4f} with the margin of 1")
+
+
+def angular(made: dict) -> str:
+    """The loss of the network's outputs is that of their directions."""
+    import torch
+    from torch.nn.functional import normalize
+
+    patches = torch.from_numpy(made["train"].patches["clean"]).float()
+    with torch.no_grad():
+        a, p, n = (made["model"].eval()(patches[:, c, None]) for c in (0, 12, 5))
+        n = n.roll(1, 0)
+        mine = float(made["loss"](a, p, n))
+        def expected(x, y, z):
+            return float((0.5 - (x * y).sum(1) + (x * z).sum(1)).clamp(0).mean())
+        unit = [normalize(x, dim=1) for x in (a, p, n)]
+        if abs(mine - expected(*unit)) < 1e-3:
+            return ""
+        if abs(mine - expected(unit[0], p, n)) < 1e-3 or abs(mine - expected(a, *unit[1:])) < 1e-3:
+            return "an angle needs both vectors at length 1"
+    return (f"on a few patches it is {mine:.3f}, and {expected(*unit):.3f} for their directions: "
+            "length still counts")
+
+
+def shuffled(made: dict) -> str:
+    """Each patch once an epoch, in an order that changes."""
+    import torch
+
+    draws = [made["train"].draw(torch.Generator().manual_seed(s)).numpy() for s in (1, 1, 2)]
+    count = len(made["train"].patches) * 16
+    if not np.array_equal(draws[0], draws[1]):
+        return "the same generator has to give the same order: pass generator=generator"
+    if not np.array_equal(np.sort(draws[0]), np.arange(count)):
+        return f"in an epoch each of the {count} patches comes once: here some are missing or twice"
+    if np.array_equal(draws[0], draws[2]):
+        return "every epoch has the same order: draw it anew, from the generator"
+    return ""
+
+
+def same_rows(made: dict) -> str:
+    """Anchor and positive are two columns of one row, the negative nearly always of another."""
+    import torch
+
+    few = replace(made["train"], samples=len(made["train"]))
+    anchor, positive, negative = few.draw(torch.Generator().manual_seed(1)).numpy().T
+    wrong = np.mean(anchor // 16 != positive // 16)
+    if max(anchor.max(), positive.max(), negative.max()) >= 16 * len(few.patches):
+        return "patch numbers run beyond the last patch"
+    if wrong:
+        return f"{wrong:.0%} of the positives are still of another row: how many columns has one?"
+    if (anchor == positive).any():
+        return "some anchors are their own positive"
+    if np.mean(anchor // 16 == negative // 16) > 0.2:
+        return "now the negatives are of the anchor's row, too"
+    return ""
+
+
+def own_noise(made: dict) -> str:
+    """Anchor and positive get noise of the same strength, each its own."""
+    import torch
+
+    grey = torch.full((64, 1, 32, 32), 128, dtype=torch.uint8)
+    torch.manual_seed(0)
+    noise = [x.numpy().ravel() - 128 for x in made["train"].ready(
+        (grey,), torch.arange(60).reshape(20, 3))]
+    if min(x.std() for x in noise) < 15:
+        return "now there are patches without noise: the field has it in all of them"
+    r = np.corrcoef(noise)
+    if abs(r[0, 1]) > 0.1:
+        return f"the noise of anchor and positive still agrees (correlation {r[0, 1]:.2f})"
+    if max(abs(r[0, 2]), abs(r[1, 2])) > 0.1:
+        return "now the negative shares its noise with one of the pair: a cue again, a wrong one"
+    return ""
+
+
+def nearest_right(descriptors: np.ndarray, sequence: np.ndarray) -> float:
+    """The share of reference patches whose nearest tough patch, in its sequence, is their own."""
+    shares = []
+    for number in np.unique(sequence):
+        some = descriptors[sequence == number].astype(float)
+        for column in range(11, 16):
+            squares = ((some[:, None, 0] - some[None, :, column]) ** 2).sum(2)
+            shares.append(np.mean(squares.argmin(1) == np.arange(len(some))))
+    return float(np.mean(shares))
+
+
+def honest_score(answer: Callable) -> str:
+    """The score of test patches, whatever describes them."""
+    from hpkit.baselines import raw_pixels
+    from hpkit.descriptors import describe
+
+    data = load("photos", points=6)
+    mine = float(answer(raw_pixels, data)[1])
+    scores = {side: nearest_right(describe(raw_pixels, getattr(data, side)["clean"]),
+                                  getattr(data, side).sequence)
+              for side in ("test", "validation", "train")}
+    hints = {"train": "this is still the score on the training patches",
+             "validation": "honest, if you chose nothing by them; report the test patches"}
+    for side, score in scores.items():
+        if abs(mine - score) < 1e-6:
+            return hints.get(side, "")
+    return f"raw pixels get {mine:.3f}, expected {scores['test']:.3f} on the clean test patches"
+
+
+def disjoint(answer: Callable[[PatchSet], tuple]) -> str:
+    """No photo on both sides, no side empty, no photo lost."""
+    patches = load("photos", points=1).train
+    train, test = ({name[2:] for name in side.names} for side in answer(patches))
+    everything = {name[2:] for name in patches.names}
+    if both := sorted(train & test):
+        return f"{both[0]} is still on both sides"
+    if not train or not test:
+        return "one side has no photo left"
+    if lost := sorted(everything - train - test):
+        return f"{lost[0]} is on no side now: no photo need be lost"
+    return ""
+
+
+def steady(answer: Callable) -> str:
+    """The descriptors of a network in eval mode, whoever else is in the batch."""
+    from hpkit.descriptors import describe
+    from hpkit.models import L2Net
+
+    patches = load("photos", points=2).validation["clean"]
+    network = L2Net(seed=0, half=True)
+    expected = describe(network, patches, device="cpu", precision="float32")
+    first, again, few = (np.asarray(answer(network.train(), patches, size)) for size in (50, 50, 8))
+    if first.shape != expected.shape:
+        return f"descriptors have the shape {first.shape}, expected {expected.shape}"
+    if np.allclose(first, expected, atol=1e-3) and np.allclose(few, expected, atol=1e-3):
+        return ""
+    if not np.allclose(first, again, atol=1e-3):
+        return "one patch still has two descriptors: dropout is on (no_grad does not turn it off)"
+    if not np.allclose(first, few, atol=1e-3):
+        return "dropout is off, but batch norm still looks at the batch: switch all layers"
+    return "the descriptors are steady, but not those of the network in eval mode"
+
+
+def duplicates(answer: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> str:
+    """Marks the patches of the first array that are also, anywhere, in the second."""
+    if not callable(answer):
+        return "this is not a function: define duplicates(first, second) and pass it by its name"
+    patches = load("photos", points=4).validation["clean"][:, 0]
+    first, second = patches[:20], patches[12:][::-1].copy()
+    second[-1, 5, 5] ^= 1  # first[12] comes with one other pixel: not the same patch
+    found = np.asarray(answer(first.copy(), second.copy()))
+    if found.shape != (20,):
+        return f"20 patches gave the shape {found.shape}, expected (20,): one answer for each"
+    expected = np.arange(20) > 12
+    if np.array_equal(found, expected):
+        return ""
+    if found[12]:
+        return "a patch that differs in one pixel is another patch"
+    if not found.any():
+        return "none is found: the same patch may stand in another place of the second array"
+    return f"marked {np.flatnonzero(found).tolist()}, expected {np.flatnonzero(expected).tolist()}"
+
+
+def called(check: Callable[[Callable], str], name: str) -> Callable[[Callable], str]:
+    """A check that wants a function."""
+    return lambda answer: (check(answer) if callable(answer) else
+                           f"this is not a function: repair {name} and pass it by its name")
+
+
+REPAIRS: dict[str, Callable[[object], str]] = {
+    **{f"repair_{number}": prescribed(check, f"patient_{number}") for number, check in {
+        1: learns, 2: alive, 3: summed, 4: angular, 5: shuffled, 6: same_rows, 7: own_noise
+    }.items()},
+    **{f"repair_{number}": called(check, f"patient_{number}") for number, check in {
+        8: honest_score, 9: disjoint, 10: steady}.items()},
+    "duplicates": duplicates,
+}
