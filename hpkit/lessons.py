@@ -1,18 +1,19 @@
 """What makes a notebook a lesson: source on display, exercises that answer, predictions kept."""
 
 import inspect
-import json
 from collections.abc import Callable
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 import pandas as pd
+from filelock import FileLock
 from IPython.display import Markdown
 
 from hpkit import exercises, exercises_05_07, exercises_08_10, exercises_11_12, plots
 from hpkit.claims import CLAIMS
 from hpkit.patches import cache_folder
 from hpkit.statistics import conclude, judge
+from hpkit.store import read_json, write_json
 
 EXERCISES = (exercises.EXERCISES | exercises_05_07.EXERCISES | exercises_08_10.EXERCISES
              | exercises_11_12.EXERCISES)
@@ -27,14 +28,19 @@ def show_source(*objects: Callable) -> Markdown:
 def recorded(name: str) -> pd.DataFrame:
     """Results of recorded runs, `results/<name>.csv` beside the notebooks: one row per run.
 
-    For a notebook away from its folder those that an installed hpkit carries.
-    Raises FileNotFoundError where there are none.
+    For a notebook away from its folder those that an installed hpkit carries. Raises
+    FileNotFoundError where there are none, ValueError for what is no table. A changed number is not
+    noticed here, but it makes the stamps of all notebooks stale, and `make check` red.
     """
     package = Path(__file__).parent
     beside = Path.cwd(), Path.cwd() / "notebooks", package.parent / "notebooks", package
     for folder in beside:
-        if (folder / "results" / f"{name}.csv").is_file():
-            return pd.read_csv(folder / "results" / f"{name}.csv")
+        path = folder / "results" / f"{name}.csv"
+        if path.is_file():
+            try:
+                return pd.read_csv(path)
+            except (ValueError, OverflowError) as error:
+                raise ValueError(f"{path}: not a whole table ({str(error).strip()})") from error
     raise FileNotFoundError(f"results/{name}.csv: not found in {beside[0]}, expected beside the "
                             "notebooks as in the repository")
 
@@ -43,7 +49,7 @@ def predict(claim: str, statement: str, confidence: float = ...) -> None:
     """Commit to a statement before the reveal, with a confidence from 0.5 (a guess) to 1.
 
     Kept in `predictions.json` in the cache folder, the last word on each claim. Left at `...`,
-    nothing is kept. Raises ValueError for a confidence outside 0.5..1.
+    nothing is kept. Raises ValueError for a confidence outside 0.5..1, or a damaged file.
     """
     if confidence is ...:
         print(f"– {claim}: not predicted yet (write your confidence, 0.5 to 1)")
@@ -51,9 +57,10 @@ def predict(claim: str, statement: str, confidence: float = ...) -> None:
     if not 0.5 <= confidence <= 1:
         raise ValueError(f"confidence {confidence}: expected 0.5 (a guess) to 1 (certain)")
     path = cache_folder() / "predictions.json"
-    kept = json.loads(path.read_text()) if path.exists() else {}
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(kept | {claim: {"statement": statement, "confidence": confidence}}))
+    with FileLock(f"{path}.lock"):
+        kept = read_json(path) if path.exists() else {}
+        write_json(path, kept | {claim: {"statement": statement, "confidence": confidence}})
     print(f"✎ {claim}: {statement} ({confidence:.0%} sure)")
 
 
@@ -82,7 +89,7 @@ def calibration(verdicts: dict[str, str]) -> tuple[pd.DataFrame, float]:
     0 is a prophet, 0.25 a coin; NaN where there are none.
     """
     path = cache_folder() / "predictions.json"
-    kept = json.loads(path.read_text()) if path.exists() else {}
+    kept = read_json(path) if path.exists() else {}
     rows = [{"claim": claim, **kept[claim], "verdict": verdict,
              "penalty": (kept[claim]["confidence"] - (kept[claim]["statement"] == verdict)) ** 2}
             for claim, verdict in verdicts.items()

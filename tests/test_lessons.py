@@ -1,7 +1,5 @@
 """Exercises answer: right, wrong in the usual ways, broken, not attempted; predictions are kept."""
 
-import json
-
 import cv2
 import matplotlib.pyplot as plt
 import numpy as np
@@ -11,6 +9,7 @@ import torch
 
 from hpkit import lessons
 from hpkit.baselines import raw_pixels
+from hpkit.store import read_json
 
 
 def said(capsys, exercise, answer):
@@ -129,7 +128,7 @@ def test_predictions_are_kept(tmp_path, monkeypatch, capsys):
     lessons.predict("C1", "it rains", 0.6)
     lessons.predict("C2", "it pours", 0.9)
     lessons.predict("C1", "it snows", 0.7)
-    kept = json.loads((tmp_path / "new" / "predictions.json").read_text())
+    kept = read_json(tmp_path / "new" / "predictions.json")
     assert kept == {"C1": {"statement": "it snows", "confidence": 0.7},
                     "C2": {"statement": "it pours", "confidence": 0.9}}
     with pytest.raises(ValueError, match=r"confidence 70: expected 0.5"):
