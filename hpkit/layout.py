@@ -84,7 +84,8 @@ def read_png(path: Folder, *, colour: bool = False, read: Read = read_bytes) -> 
     except DAMAGED as error:
         raise ValueError(f"{path}: damaged ({error})") from error
     try:
-        with Image.open(io.BytesIO(data)) as image:
+        Image.open(io.BytesIO(data), formats=["PNG"]).verify()  # decoding looks at no checksum
+        with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
             _check_png(path, image, colour)
             return np.asarray(image.convert("L"))
     except Exception as error:  # Pillow's decoders fail in any way
@@ -215,8 +216,7 @@ def open_array(arrays: Path, name: str, kind: str) -> np.ndarray:
         raise OSError(f"{path}: too many files are open; allow more, e.g. by: ulimit -n 4096"
                       ) from error
     except Exception as error:  # a damaged header fails in many ways
-        raise ValueError(f"{path}: not a whole array ({error}); delete it, and it is made anew"
-                         ) from error
+        raise ValueError(f"{path}: no whole array ({error}); delete it, it is made anew") from error
 
 
 # --- a data set that is made here ----------------------------------------------------------------

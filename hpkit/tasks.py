@@ -201,7 +201,10 @@ def read_tasks(folder: str | Path, split: str, names: Iterable[str],
         if official_ids().get(path.name, found := blob_id(path.read_bytes())) != found:
             warnings.warn(f"{path}: NOT the published file of this name, so scores cannot be "
                           "compared with published ones", stacklevel=2)
-    return Tasks(names, np.repeat(np.arange(len(names)), lengths), *tables)
+    try:
+        return Tasks(names, np.repeat(np.arange(len(names)), lengths), *tables)
+    except ValueError as error:
+        raise ValueError(f"{folder}: {error}") from error
 
 
 def _read_table(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
