@@ -13,8 +13,8 @@ ROOT   := $(if $(filter 0,$(shell id -u)),--allow-root)
 FRESH  := export HPKIT_RUNS=$$(mktemp -d); trap 'rm -rf "$$HPKIT_RUNS"' EXIT;
 
 .DEFAULT_GOAL := help
-.PHONY: help install run lab check test notebooks reference pretrained gpu-check replica colab \
-        badges lock clean clean-cache
+.PHONY: help install run lab check test notebooks reference pretrained faults gpu-check replica \
+        colab badges lock clean clean-cache
 
 help:  ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -44,6 +44,9 @@ reference: $(STAMP)  ## go on with the recorded runs in notebooks/results (hours
 
 pretrained: $(STAMP)  ## train the shipped networks anew, and what they are compared with (an hour)
 	$(BIN)/python tests/tools/pretrain.py
+
+faults: $(STAMP)  ## kill, damage, fill the disk ...: all faults at full counts, and their table
+	$(BIN)/python tests/faults/kills.py
 
 gpu-check: $(STAMP)  ## compare what the GPU computes with the CPU; print its throughput
 	$(BIN)/python tests/benchmarks/gpu_check.py
