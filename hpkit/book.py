@@ -137,21 +137,26 @@ def execute(source: Path, out: Path, parameters: dict[str, object], timeout: flo
         return Result(source.stem, seconds, "failed", error)
     notebook = nbformat.read(part, 4)
     notebook.metadata.hpkit = {"digest": stamp, "seconds": seconds,
-                               "sum": short_digest([stamp, seconds, notebook.cells])}
+                               "sum": checksum(notebook, stamp, seconds)}
     nbformat.write(notebook, part)
     os.replace(part, target)  # only whole runs are ever found there
     return Result(source.stem, seconds, "ran")
 
 
 def kept(target: Path, stamp: str) -> float | None:
-    """How long the same run took, where it is there and no byte of its cells has changed."""
+    """How long the same run took, where it is there and nothing in its cells has changed."""
     try:
         notebook = nbformat.read(target, 4)
-        told = notebook.metadata.hpkit
-        expected = short_digest([stamp, told["seconds"], notebook.cells])
-        return told["seconds"] if told["sum"] == expected else None
+        seconds, found = notebook.metadata.hpkit["seconds"], notebook.metadata.hpkit["sum"]
+        return seconds if found == checksum(notebook, stamp, seconds) else None
     except Exception:  # none there, or a damaged one: it is run again
         return None
+
+
+def checksum(notebook: nbformat.NotebookNode, stamp: str, seconds: float) -> str:
+    """Twelve hexadecimal digits for the cells, outputs included, and what is known of the run."""
+    cells = [{key: value for key, value in cell.items() if key != "id"} for cell in notebook.cells]
+    return short_digest([stamp, seconds, cells])
 
 
 def run(notebooks: list[Path], parameters: list[dict[str, object]], out: Path, timeout: float

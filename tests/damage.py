@@ -267,7 +267,7 @@ def make_notebook(folder: Path) -> None:
     notebook = new_notebook(cells=[cell], metadata={"kernelspec": {
         "name": "python3", "display_name": "Python 3", "language": "python"}})
     notebook.metadata.hpkit = {"digest": "0123", "seconds": 1.5,
-                               "sum": book.short_digest(["0123", 1.5, notebook.cells])}
+                               "sum": book.checksum(notebook, "0123", 1.5)}
     nbformat.write(notebook, folder / "toy.ipynb")
 
 
@@ -276,7 +276,7 @@ def read_executed(folder: Path) -> str:
     path = folder / "toy.ipynb"
     if book.kept(path, "0123") != 1.5:
         raise ValueError(f"{path} is run again")
-    return repr(nbformat.read(path, 4).cells)
+    return book.checksum(nbformat.read(path, 4), "0123", 1.5)
 
 
 def make_predictions(folder: Path) -> None:
