@@ -13,7 +13,7 @@ ROOT   := $(if $(filter 0,$(shell id -u)),--allow-root)
 FRESH  := export HPKIT_RUNS=$$(mktemp -d); trap 'rm -rf "$$HPKIT_RUNS"' EXIT;
 
 .DEFAULT_GOAL := help
-.PHONY: help install run lab check test notebooks site class figure reference pretrained clinic \
+.PHONY: help install run lab check test notebooks site class figure reference pretrained clinic faults \
         gpu-check replica colab badges lock clean clean-cache
 
 help:  ## list the targets
@@ -56,6 +56,9 @@ pretrained: $(STAMP)  ## train the shipped networks anew, and what they are comp
 
 clinic: $(STAMP)  ## run the broken runs of chapter 13 and their healthy twins anew (two minutes)
 	$(BIN)/python tests/tools/clinic.py
+
+faults: $(STAMP)  ## kill, damage, fill the disk ...: all faults at full counts, and their table
+	$(BIN)/python tests/faults/kills.py
 
 gpu-check: $(STAMP)  ## compare what the GPU computes with the CPU; print its throughput
 	$(BIN)/python tests/benchmarks/gpu_check.py

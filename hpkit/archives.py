@@ -1,10 +1,13 @@
-"""Folders and zips of sequences: where they are, whether they are harmless, what is in them."""
+"""Folders and zips of sequences: where they are, whether they are harmless, or changed."""
 
 import hashlib
 import json
+import os
 import struct
 import zipfile
 import zlib
+from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 VERSION = 1  # of the conversion to arrays: with another one they are made anew
@@ -66,6 +69,47 @@ def stamp_of(folder: Folder) -> str:
         files = [file for file in zip_listing(folder.root)
                  if file[0].startswith(f"{folder.at.rstrip('/')}/")]
     return hashlib.sha256(repr((VERSION, files)).encode()).hexdigest()
+
+
+def read_pins(path: Path) -> dict[str, str]:
+    """The sha256 of an archive's directory and, of a whole one, of itself, noted at its first use.
+    """
+    with suppress(ValueError, AttributeError, TypeError):
+        pins = json.loads(path.read_bytes())
+        if "directory" in pins and all(len(bytes.fromhex(pin)) == 32 for pin in pins.values()):
+            return pins
+    raise ValueError(f"{path}: damaged; delete it, and the archive is trusted as at its first use")
+
+
+def write_sums(files: Iterable[Path], sums: Path) -> None:
+    """Note the size and CRC-32 of those files that are there, for `check_sum`."""
+    found = {path.name: [path.stat().st_size, zlib.crc32(path.read_bytes())] for path in files
+             if path.is_file()}
+    sums.write_text(json.dumps(found))
+
+
+def check_sum(path: Path, sums: Path) -> None:
+    """Raise ValueError for a file that is not the one that was noted in `sums`.
+
+    A file of the noted size that is older than `sums` counts as unchanged, and nothing is read; any
+    other is read, and if it is right `sums` is made the younger again. Not noticed: bits that turn
+    on the disk itself, a time set back by hand, and anything where there are no `sums`, as beside
+    arrays of an older hpkit.
+    """
+    if not sums.is_file():
+        return
+    try:
+        size, crc = json.loads(sums.read_bytes())[path.name]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{sums}: damaged ({error!r}); delete it and {path.name}, which is then "
+                         "made anew") from error
+    found = path.stat()
+    if found.st_size == size and found.st_mtime_ns < sums.stat().st_mtime_ns:
+        return
+    if found.st_size != size or zlib.crc32(path.read_bytes()) != crc:
+        raise ValueError(f"{path}: changed since it was written; delete it, and it is made anew")
+    with suppress(OSError):  # a folder that is only read
+        os.utime(sums)
 
 
 def digest(content: object) -> str:

@@ -6,9 +6,7 @@ its own process under a time limit; a finished run is kept; a failed one stops n
 """
 
 import argparse
-import ast
 import hashlib
-import logging
 import os
 import subprocess
 import sys
@@ -20,8 +18,11 @@ from typing import NamedTuple
 import nbformat
 import yaml
 
+from hpkit.archives import short_digest
+from hpkit.parameters import defaults, fitted, read_values
+
 PACKAGE = Path(__file__).parent
-UNUSED = ("book.py", "site.py")  # no notebook's output depends on them
+UNUSED = ("book.py", "parameters.py", "site.py")  # no notebook's output depends on them
 NOTEBOOKS = PACKAGE.parent / "notebooks"
 # Two kernels that start at the same moment can take the same port (known to papermill).
 PORT_RACE = "Kernel died before replying to kernel_info"
@@ -50,53 +51,8 @@ def find_notebooks(names: list[str]) -> list[Path]:
     return found
 
 
-def defaults(notebook: Path) -> dict[str, object]:
-    """Name and default of each parameter that papermill sees in the notebook."""
-    from papermill import inspect_notebook
-
-    logging.getLogger("papermill").setLevel(logging.ERROR)
-    try:
-        inspected = inspect_notebook(notebook)
-        return {name: ast.literal_eval(found["default"]) for name, found in inspected.items()}
-    except (ValueError, SyntaxError) as error:
-        raise ValueError(f"{notebook}: cannot read its parameters ({error})") from None
-
-
-def fitted(name: str, value: object, default: object) -> object:
-    """The value in the type of the default; ValueError if it does not fit."""
-    if isinstance(default, list) and isinstance(value, list):
-        return [fitted(name, v, default[0]) for v in value] if default else value
-    if default is None or type(value) is type(default):
-        return value
-    if isinstance(default, float) and not isinstance(value, bool):
-        try:
-            return float(value)  # a whole number, or 1e-3, which YAML takes for text
-        except (TypeError, ValueError):
-            pass
-    kind = type(default).__name__
-    raise ValueError(
-        f"{name}: {value!r} does not fit, expected {kind} like the default {default!r}"
-    )
-
-
-def read_values(pairs: list[list[str]], file: str | None) -> dict[str, object]:
-    """Parameters of a YAML file, overruled by NAME VALUE pairs; ValueError if unreadable."""
-    try:
-        in_file = yaml.safe_load(Path(file).read_text(encoding="utf-8")) or {} if file else {}
-        given = {name: yaml.safe_load(text) for name, text in pairs}
-    except FileNotFoundError:
-        raise FileNotFoundError(f"{file}: no such parameter file") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        problem = " ".join(str(error).split())
-        raise ValueError(f"parameters ({file or '-p'}) are not valid YAML: {problem}") from None
-    if not isinstance(in_file, dict):
-        raise ValueError(f"{file}: holds {in_file!r}, expected lines of the form name: value")
-    return in_file | given
-
-
-def assign(
-    notebooks: list[Path], values: dict[str, object], of_file: Iterable[str] = ()
-) -> list[dict[str, object]]:
+def assign(notebooks: list[Path], values: dict[str, object], of_file: Iterable[str] = ()
+           ) -> list[dict[str, object]]:
     """For each notebook those of the values that it has; ValueError for a name that none has.
 
     of_file: names that come from a file, which is for the whole book: any of it may have them.
@@ -107,13 +63,10 @@ def assign(
     elsewhere = {name for other in others for name in defaults(other)} & set(of_file)
     for name in values:
         if name not in valid and name not in elsewhere:
-            raise ValueError(
-                f"no parameter {name!r}, expected one of: {', '.join(valid) or 'none'}"
-            )
-    return [
-        {name: fitted(name, values[name], names[name]) for name in names if name in values}
-        for names in known
-    ]
+            raise ValueError(f"no parameter {name!r}, expected one of: "
+                             f"{', '.join(valid) or 'none'}")
+    return [{name: fitted(name, values[name], names[name]) for name in names if name in values}
+            for names in known]
 
 
 def digest(notebook: nbformat.NotebookNode, parameters: dict[str, object] | None = None) -> str:
@@ -147,7 +100,10 @@ def papermill(source: Path, target: Path, parameters: dict[str, object], timeout
 def failure(notebook: Path, said: str) -> str:
     """The source's cell that failed, or ran when the time was up, and the error's last line."""
     last = said.splitlines()[-1]
-    cells = nbformat.read(notebook, 4).cells if notebook.exists() else []
+    try:
+        cells = nbformat.read(notebook, 4).cells
+    except Exception:  # not there yet, or cut while it was written
+        return last
     added = {"papermill-error-cell-tag", "injected-parameters"}
     own = [c for c in cells if not added & set(c.metadata.get("tags", []))]
     for number, cell in enumerate(own, 1):
@@ -161,12 +117,12 @@ def failure(notebook: Path, said: str) -> str:
 
 def execute(source: Path, out: Path, parameters: dict[str, object], timeout: float) -> Result:
     """Run one notebook into `out/notebooks`, unless the same run is finished there already."""
-    target, part = out / "notebooks" / source.name, out / "unfinished" / source.name
+    target, lost = out / "notebooks" / source.name, out / "unfinished" / source.name
+    part = lost.with_name(f"{source.stem}.{os.getpid()}.ipynb")  # of this process alone
     stamp = digest(nbformat.read(source, 4), parameters)
-    kept = nbformat.read(target, 4).metadata.get("hpkit", {}) if target.exists() else {}
-    if kept.get("digest") == stamp:
-        return Result(source.stem, kept["seconds"], "kept")
-    for path in (target, part):
+    if (seconds := kept(target, stamp)) is not None:
+        return Result(source.stem, seconds, "kept")
+    for path in (target, lost):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.unlink(missing_ok=True)
     start = time.perf_counter()
@@ -175,17 +131,36 @@ def execute(source: Path, out: Path, parameters: dict[str, object], timeout: flo
         said = papermill(source, part, parameters, timeout)
     seconds = round(time.perf_counter() - start, 1)
     if said:
-        return Result(source.stem, seconds, "failed", failure(part, said))
+        error = failure(part, said)
+        if part.exists():
+            os.replace(part, lost)  # to look at
+        return Result(source.stem, seconds, "failed", error)
     notebook = nbformat.read(part, 4)
-    notebook.metadata.hpkit = {"digest": stamp, "seconds": seconds}
+    notebook.metadata.hpkit = {"digest": stamp, "seconds": seconds,
+                               "sum": checksum(notebook, stamp, seconds)}
     nbformat.write(notebook, part)
     os.replace(part, target)  # only whole runs are ever found there
     return Result(source.stem, seconds, "ran")
 
 
-def run(
-    notebooks: list[Path], parameters: list[dict[str, object]], out: Path, timeout: float
-) -> list[Result]:
+def kept(target: Path, stamp: str) -> float | None:
+    """How long the same run took, where it is there and nothing in its cells has changed."""
+    try:
+        notebook = nbformat.read(target, 4)
+        seconds, found = notebook.metadata.hpkit["seconds"], notebook.metadata.hpkit["sum"]
+        return seconds if found == checksum(notebook, stamp, seconds) else None
+    except Exception:  # none there, or a damaged one: it is run again
+        return None
+
+
+def checksum(notebook: nbformat.NotebookNode, stamp: str, seconds: float) -> str:
+    """Twelve hexadecimal digits for the cells, outputs included, and what is known of the run."""
+    cells = [{key: value for key, value in cell.items() if key != "id"} for cell in notebook.cells]
+    return short_digest([stamp, seconds, cells])
+
+
+def run(notebooks: list[Path], parameters: list[dict[str, object]], out: Path, timeout: float
+        ) -> list[Result]:
     """Execute the notebooks in order, a printed line each; then their run times and errors."""
     results = []
     for number, (notebook, values) in enumerate(zip(notebooks, parameters, strict=True), 1):

@@ -1,7 +1,6 @@
 """Descriptors and denoised patches: computed from patches, or read from descriptor files."""
 
-import zipfile
-import zlib
+import io
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
@@ -13,6 +12,8 @@ from tqdm.auto import tqdm
 
 from hpkit.devices import exact, memory_layout, resolve_device, resolve_precision
 from hpkit.patches import PATCH_TYPES, PatchSet
+
+LARGEST = 20_000 * 1024 * 8  # bytes of an array: more points, of more values, than any has
 
 
 def describe(descriptor: nn.Module | Callable, patches: np.ndarray, *, batch_size: int = 128,
@@ -131,7 +132,7 @@ def _open_npz(path: Path) -> np.lib.npyio.NpzFile:
         archive = np.load(path, allow_pickle=False)
         if isinstance(archive, np.lib.npyio.NpzFile):
             return archive
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile):
+    except Exception:  # a damaged directory fails in many ways
         pass
     raise ValueError(f"{path}: neither a whole .npz file nor a folder")
 
@@ -147,12 +148,19 @@ def _block(types: dict[str, np.ndarray], where: str) -> np.ndarray:
 
 
 def _member(archive: np.lib.npyio.NpzFile, path: Path, name: str) -> np.ndarray:
-    if name not in archive:
+    if f"{name}.npy" not in archive.zip.NameToInfo:
         raise ValueError(f"{path}: no array {name}, expected one for each test sequence and type")
+    size = archive.zip.getinfo(f"{name}.npy").file_size
+    if size > LARGEST:
+        raise ValueError(f"{path}: {name} unpacks to {size:,} bytes, expected at most {LARGEST:,}")
     try:
-        return np.asarray(archive[name], np.float32)
-    except (ValueError, zipfile.BadZipFile, zlib.error) as error:
+        data = archive.zip.read(f"{name}.npy")  # all of it: only then is its checksum compared
+        array = np.lib.format.read_array(io.BytesIO(data), allow_pickle=False)
+    except Exception as error:  # what is damaged, or made to harm, fails in many ways
         raise ValueError(f"{path}: {name} is not an array of numbers ({error})") from error
+    if array.dtype.kind not in "fiu":
+        raise ValueError(f"{path}: {name} is not an array of numbers (but of {array.dtype})")
+    return array.astype(np.float32)
 
 
 def _read_csv(path: Path) -> np.ndarray:

@@ -19,7 +19,7 @@ from filelock import FileLock
 from tqdm.auto import tqdm
 
 from hpkit import layout
-from hpkit.archives import DAMAGED, root_of, zip_listing, zip_root
+from hpkit.archives import DAMAGED, read_pins, root_of, zip_listing, zip_root
 from hpkit.patches import data_folder, read_sequences, read_split
 from hpkit.tasks import FILES, OFFICIAL, blob_id, official_ids, tasks_for, warn_unofficial
 from hpkit.transfer import RemoteArchive, fetch_file, get, probe
@@ -54,7 +54,7 @@ def archive_version(folder: Path | None = None) -> str:
     folder = folder or own_folder()
     if not (folder / "source.json").is_file():
         _source(folder)
-    return json.loads((folder / "source.json").read_text())["directory"][:8]
+    return read_pins(folder / "source.json")["directory"][:8]
 
 
 def fetch(names: Iterable[str], folder: Path | None = None, *, whole: bool = False) -> Path:
@@ -125,7 +125,7 @@ def _pin(folder: Path, archive: zipfile.ZipFile, **more: str) -> None:
     path = folder / "source.json"
     listing = hashlib.sha256(repr(zip_listing(archive)).encode()).hexdigest()
     found = {"directory": listing, **more}
-    pinned = json.loads(path.read_text()) if path.is_file() else {}
+    pinned = read_pins(path) if path.is_file() else {}
     for key, value in found.items():
         if pinned.get(key, value) != value:
             raise ValueError(f"{archive.filename}: {key} {value[:12]}..., expected "

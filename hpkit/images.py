@@ -35,7 +35,9 @@ def read_image(data: bytes | str | Path, limit_megapixels: float = 50,
                          "megapixels") from error
     except UnidentifiedImageError as error:
         raise ValueError(f"{name}: not an image, expected {', '.join(FORMATS)}") from error
-    except (OSError, SyntaxError, EOFError) as error:  # what Pillow raises for broken files
+    except Exception as error:  # Pillow's decoders fail in any way
+        if str(error).startswith(name):  # our own sentence
+            raise
         raise ValueError(f"{name}: the image is damaged ({error})") from error
     if min(grey.size) < 32:
         raise ValueError(f"{name}: {grey.width} × {grey.height} pixels, expected at least 32 each")

@@ -21,9 +21,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 from filelock import FileLock
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
-from hpkit.archives import DAMAGED, Folder, stamp_of
+from hpkit.archives import DAMAGED, Folder, check_sum, stamp_of, write_sums
 from hpkit.noise import add_noise
 
 PATCH_TYPES = ("ref", *(f"{level}{i}" for level in "eht" for i in range(1, 6)))
@@ -84,10 +84,13 @@ def read_png(path: Folder, *, colour: bool = False, read: Read = read_bytes) -> 
     except DAMAGED as error:
         raise ValueError(f"{path}: damaged ({error})") from error
     try:
-        with Image.open(io.BytesIO(data)) as image:
+        Image.open(io.BytesIO(data), formats=["PNG"]).verify()  # decoding looks at no checksum
+        with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
             _check_png(path, image, colour)
             return np.asarray(image.convert("L"))
-    except (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError) as error:
+    except Exception as error:  # Pillow's decoders fail in any way
+        if str(error).startswith(str(path)):  # our own sentence
+            raise
         raise ValueError(f"{path}: not a whole PNG file ({error})") from error
 
 
@@ -126,8 +129,7 @@ def write_sequence(folder: Path, clean: np.ndarray, noisy: np.ndarray | None = N
 # --- arrays --------------------------------------------------------------------------------------
 
 def is_whole(arrays: Path, name: str) -> bool:
-    """Whether a sequence's arrays are all there: with a stamp, or as the embedded photos have them.
-    """
+    """Whether a sequence's arrays are all there: with a stamp, or as embedded sets have them."""
     there = {kind: (arrays / f"{name}_{kind}.npy").is_file() for kind in ARRAYS}
     stamped = (arrays / f"{name}.stamp").is_file()
     return there["clean"] and there["noisy"] and there["contrast"] == stamped
@@ -136,7 +138,7 @@ def is_whole(arrays: Path, name: str) -> bool:
 def missing(root: Folder, names: Iterable[str], arrays: Path) -> list[str]:
     """Those of these sequences whose arrays are not there, or are of files that have changed."""
     return [name for name in names if not is_whole(arrays, name)
-            or (arrays / f"{name}.stamp").read_text() != stamp_of(root / name)]
+            or (arrays / f"{name}.stamp").read_bytes() != stamp_of(root / name).encode()]
 
 
 def convert(root: Folder, names: Iterable[str], arrays: Path, *, colour: bool = False,
@@ -154,9 +156,7 @@ def convert(root: Folder, names: Iterable[str], arrays: Path, *, colour: bool = 
     with lock:
         for name in missing(root, names, arrays):
             stamp = stamp_of(root / name)  # before: files that change now are read again
-            content = read_sequence(root / name, colour=colour, read=read)
-            with writing(arrays):
-                _write(arrays, name, content, stamp)
+            _write(arrays, name, read_sequence(root / name, colour=colour, read=read), stamp)
 
 
 @contextmanager
@@ -167,46 +167,56 @@ def writing(folder: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno is None or isinstance(error, ConnectionError):  # a server's
             raise
-        raise OSError(f"{folder}: patches could not be written ({error.strerror or error}); what "
-                      "is there is whole, and the next call goes on") from error
+        raise OSError(f"{folder}: could not be written ({error.strerror or error}); what is there "
+                      "is whole, and the next call goes on") from error
 
 
 def _write(arrays: Path, name: str, content: dict[str, np.ndarray], stamp: str) -> None:
     """The stamp comes last: where it is, the arrays are whole."""
-    (arrays / f"{name}.stamp").unlink(missing_ok=True)
-    for kind in ARRAYS:
-        buffer = io.BytesIO()
-        np.save(buffer, content[kind])
-        write_whole(arrays / f"{name}_{kind}.npy", buffer.getbuffer())
-    write_whole(arrays / f"{name}.stamp", stamp.encode())
+    with writing(arrays):
+        (arrays / f"{name}.stamp").unlink(missing_ok=True)
+        for kind in ARRAYS:
+            buffer = io.BytesIO()
+            np.save(buffer, content[kind])
+            write_whole(arrays / f"{name}_{kind}.npy", buffer.getbuffer())
+        _sums(arrays, name)
+        write_whole(arrays / f"{name}.stamp", stamp.encode())
+
+
+def _sums(arrays: Path, name: str) -> None:
+    write_sums([arrays / f"{name}_{kind}.npy" for kind in ARRAYS], arrays / f"{name}.sums")
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Write a file that is there with all its content, or not at all, whoever else writes it."""
+    """Write a file whole or not at all, whoever else writes it. OSError in one sentence if not."""
     part = path.with_name(f"{path.name}.{uuid.uuid4().hex[:8]}.part")
-    try:
-        with part.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+    with writing(path):
+        try:
+            with part.open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
 
 
 def open_array(arrays: Path, name: str, kind: str) -> np.ndarray:
-    """An array, mapped from its file: nothing is read before it is used, no change is written."""
+    """An array, mapped from its file: nothing is read before it is used, no change is written.
+
+    Raises ValueError for one that is not whole, or not what its checksum says (`check_sum`).
+    """
     path = arrays / f"{name}_{kind}.npy"
+    check_sum(path, arrays / f"{name}.sums")
     try:
         return np.asarray(np.load(path, mmap_mode="c", allow_pickle=False))
-    except (ValueError, EOFError) as error:
-        raise ValueError(f"{path}: not a whole array ({error}); delete it, and it is made anew"
-                         ) from error
     except OSError as error:
         if error.errno != errno.EMFILE:
             raise
         raise OSError(f"{path}: too many files are open; allow more, e.g. by: ulimit -n 4096"
                       ) from error
+    except Exception as error:  # a damaged header fails in many ways
+        raise ValueError(f"{path}: no whole array ({error}); delete it, it is made anew") from error
 
 
 # --- a data set that is made here ----------------------------------------------------------------
@@ -227,7 +237,7 @@ def build_folder(folder: Path, write: Callable[[Path, str], None],
         (partial / "arrays").mkdir()
         names = [name for sides in splits.values() for side in sides.values() for name in side]
         with ThreadPoolExecutor(workers) as pool:
-            list(pool.map(lambda name: write(partial, name), names))
+            list(pool.map(lambda n: [write(partial, n), _sums(partial / "arrays", n)], names))
         named = {split: {"name": split, **sides} for split, sides in splits.items()}
         (partial / "splits.json").write_text(json.dumps(named))
         partial.chmod(0o755)  # a temporary folder is its owner's alone; a cache may be shared

@@ -2,13 +2,13 @@
 
 import getpass
 import inspect
-import json
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 import pandas as pd
+from filelock import FileLock
 from IPython.display import Markdown
 
 from hpkit import (
@@ -20,9 +20,9 @@ from hpkit import (
     plots,
 )
 from hpkit.claims import CLAIMS
-from hpkit.layout import write_whole
 from hpkit.patches import cache_folder
 from hpkit.statistics import FAILS, HOLDS, OPEN, conclude, judge
+from hpkit.store import read_json, write_json
 
 EXERCISES = (exercises.EXERCISES | exercises_05_07.EXERCISES | exercises_08_10.EXERCISES
              | exercises_11_12.EXERCISES | exercises_13.EXERCISES)
@@ -38,14 +38,19 @@ def show_source(*objects: Callable) -> Markdown:
 def recorded(name: str) -> pd.DataFrame:
     """Results of recorded runs, `results/<name>.csv` beside the notebooks: one row per run.
 
-    For a notebook away from its folder those that an installed hpkit carries.
-    Raises FileNotFoundError where there are none.
+    For a notebook away from its folder those that an installed hpkit carries. Raises
+    FileNotFoundError where there are none, ValueError for what is no table. A changed number is not
+    noticed here, but it makes the stamps of all notebooks stale, and `make check` red.
     """
     package = Path(__file__).parent
     beside = Path.cwd(), Path.cwd() / "notebooks", package.parent / "notebooks", package
     for folder in beside:
-        if (folder / "results" / f"{name}.csv").is_file():
-            return pd.read_csv(folder / "results" / f"{name}.csv")
+        path = folder / "results" / f"{name}.csv"
+        if path.is_file():
+            try:
+                return pd.read_csv(path)
+            except (ValueError, OverflowError) as error:
+                raise ValueError(f"{path}: not a whole table ({str(error).strip()})") from error
     raise FileNotFoundError(f"results/{name}.csv: not found in {beside[0]}, expected beside the "
                             "notebooks as in the repository")
 
@@ -105,12 +110,13 @@ def _file(kind: str) -> Path:
 
 
 def _kept(kind: str) -> dict:
-    return json.loads(_file(kind).read_text()) if _file(kind).exists() else {}
+    return read_json(_file(kind)) if _file(kind).exists() else {}
 
 
 def _keep(kind: str, name: str, value: dict) -> None:
     _file(kind).parent.mkdir(parents=True, exist_ok=True)
-    write_whole(_file(kind), json.dumps(_kept(kind) | {name: value}).encode())
+    with FileLock(f"{_file(kind)}.lock"):  # two notebooks may be open
+        write_json(_file(kind), _kept(kind) | {name: value})
 
 
 def show_claim(table: pd.DataFrame, name: str) -> None:

@@ -166,7 +166,7 @@ def read_sequences(data: str | Path, names: Iterable[str], *, colour: bool = Fal
     found = {kind: [layout.open_array(arrays, name, kind) for name in names]
              for kind in ("clean", "noisy")}
     measured = all((arrays / f"{name}_contrast.npy").is_file() for name in names)
-    return PatchSet(found, names, [np.load(arrays / f"{name}_contrast.npy") for name in names]
+    return PatchSet(found, names, [layout.open_array(arrays, name, "contrast") for name in names]
                     if measured else None)
 
 

@@ -15,8 +15,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from filelock import FileLock, Timeout
-from safetensors.torch import load_file
+from filelock import Timeout
 from torch import nn
 from tqdm.auto import tqdm
 
@@ -76,8 +75,8 @@ def run(config: Config, *, store: str | Path | None = None, progress: bool = Fal
     warning and set aside. Raises ValueError for a configuration that cannot be trained.
     """
     config = config.resolved()
-    folder = _folder(config, store)
-    with FileLock(f"{folder}.lock"), _threads(config.threads):
+    folder = files.run_folder(config, store)
+    with files.lock(folder), _threads(config.threads):
         info = files.open_run(folder, config)
         if info is None:
             steps = _train(config, folder)
@@ -104,9 +103,9 @@ def follow(config: Config, *, store: str | Path | None = None,
             yield step
         if step.status == "running":  # it was stopped
             return
-    folder = _folder(config, store)
+    folder = files.run_folder(config, store)
     try:
-        lock = FileLock(f"{folder}.lock", timeout=1).acquire()
+        lock = files.lock(folder, timeout=1)
     except Timeout as error:
         raise RuntimeError(f"run {folder.name} is being trained elsewhere: wait for it") from error
     with lock, _threads(config.threads):
@@ -166,7 +165,7 @@ def network(config: Config, store: Path | None = None) -> nn.Module:
 def trained(config: Config, folder: Path) -> nn.Module:
     """The network with the weights in a run's folder."""
     model = network(config, folder.parent)
-    model.load_state_dict(load_file(folder / "weights.safetensors"))
+    model.load_state_dict(files.read_weights(folder))
     return model.eval()
 
 
@@ -187,17 +186,11 @@ def _denoised(denoiser: DenoiserConfig, name: str, points: int | None, store: Pa
 
 # --- training and scoring ------------------------------------------------------------------------
 
-def _folder(config: Config, store: str | Path | None) -> Path:
-    """Of a run. Its lock is the operating system's: it falls when its process dies, in any way."""
-    whole = Path(store or store_folder())
-    whole.mkdir(parents=True, exist_ok=True)
-    return whole / config.key()
-
-
 def _train(config: Config, folder: Path,
            stopped: Callable[[], bool] | None = None) -> Iterator[Progress]:
     """From the last finished epoch in the folder, or the start, to the end, or until `stopped`."""
-    folder.mkdir(exist_ok=True)
+    with files.writing(folder):
+        folder.mkdir(exist_ok=True)
     files.write_json(folder / "config.json", asdict(config))
     kept = files.read_checkpoint(folder) or {"state": None, "history": []}
     model, history = network(config, folder.parent), kept["history"]

@@ -11,6 +11,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load
 from torch import nn
 
+from hpkit.archives import digest
 from hpkit.configs import DenoiserConfig, DescriptorConfig
 from hpkit.runs import network
 
@@ -28,9 +29,11 @@ def card(name: str = "descriptor") -> dict:
     path = WEIGHTS / f"{name}.json"
     try:
         told = json.loads(_bytes(path))
-        if told["kind"] == name and isinstance(told["config"], dict) and told["sha256"]:
+        rest = {key: value for key, value in told.items() if key != "digest"}
+        if (told["kind"] == name and isinstance(told["config"], dict) and told["sha256"]
+                and told.get("digest", digest(rest)) == digest(rest)):
             return told
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         if "not found" in str(error):
             raise
     raise ValueError(f"{path}: damaged, expected the card of a {name} with kind, config, sha256")

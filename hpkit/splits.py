@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from hpkit.archives import Folder, root_of, short_digest, zip_listing
+from hpkit.archives import DAMAGED, Folder, root_of, short_digest, zip_listing
 
 EMBEDDED = ("photos", "scenes")  # made from the photos that come with Python packages
 
@@ -53,8 +53,10 @@ def data_version(data: str) -> str:
         return f"hpatches-{archive_version(None if data == 'hpatches' else Path(data))}"
     if Path(data).is_file():
         beside = Path(data).parent / "splits.json"
-        listed = zip_listing(Path(data))
-        return short_digest([listed, beside.read_text() if beside.is_file() else ""])
+        listed, text = zip_listing(root_of(Path(data)).root), ""
+        if beside.is_file():
+            text = beside.read_text(encoding="utf-8", errors="replace")
+        return short_digest([listed, text])
     return short_digest([(str(path.relative_to(data)), path.stat().st_size)
                          for path in sorted(Path(data).rglob("*.*"))
                          if path.suffix in (".png", ".json")])
@@ -84,15 +86,29 @@ def read_split(folder: Folder, split: str) -> dict[str, list[str]]:
 
 
 def _parse_splits(path: Folder) -> dict[str, dict[str, list[str]]]:
+    expected = f"{path}: expected JSON like {{split: {{test: [names], ...}}}}"
     try:
-        splits = json.loads(path.read_text(encoding="utf-8"))
-        lists = [names for sides in splits.values() for key, names in sides.items()
-                 if key != "name"]
-    except (ValueError, AttributeError) as error:
-        raise ValueError(f"{path}: expected JSON like {{split: {{test: [names], ...}}}} ({error})"
-                         ) from error
-    for names in lists:
+        splits = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_once)
+        sides = [(split, *side) for split, found in splits.items() for side in found.items()]
+    except (ValueError, AttributeError, RecursionError, *DAMAGED) as error:
+        raise ValueError(f"{expected} ({error})") from error
+    for split, side, names in sides:
+        if side == "name" and names == split:
+            continue
+        if side not in ("train", "validation", "test"):
+            raise ValueError(f"{expected}, found {side!r}: {str(names)[:40]!r} in {split!r}")
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-            raise ValueError(f"{path}: expected JSON like {{split: {{test: [names], ...}}}}, "
-                             f"found {str(names)[:40]} for a list of names")
+            raise ValueError(f"{expected}, found {str(names)[:40]} for a list of names")
+        if len(set(names)) < len(names):
+            raise ValueError(f"{expected}, found a name twice in {split!r}, {side}")
+        for name in names:  # they become names of files, also of such that are written
+            if not name.strip(".") or set(name) & set("/\\:\0"):
+                raise ValueError(f"{expected}, found {name[:40]!r}, no name of a folder")
     return splits
+
+
+def _once(pairs: list[tuple]) -> dict:
+    """A JSON object, none of whose names is there twice."""
+    if len(dict(pairs)) < len(pairs):
+        raise ValueError("a name is there twice")
+    return dict(pairs)

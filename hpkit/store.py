@@ -6,6 +6,7 @@ that the training is finished) and a scores file for each way of scoring.
 """
 
 import hashlib
+import io
 import json
 import os
 import platform
@@ -17,10 +18,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from safetensors.torch import save_file
+from filelock import FileLock
+from safetensors.torch import load, save
 
 from hpkit.archives import digest
 from hpkit.configs import Config, data_version
+from hpkit.layout import write_whole, writing
 from hpkit.patches import cache_folder
 
 COLUMNS = ["epoch", "loss", "val_loss", "lr", "seconds", "samples"]
@@ -36,6 +39,23 @@ def store_folder() -> Path:
     return Path(os.environ.get("HPKIT_RUNS") or cache_folder() / "runs")
 
 
+def run_folder(config: Config, store: str | Path | None) -> Path:
+    """The folder of a run; the store is made where there is none."""
+    whole = Path(store or store_folder())
+    with writing(whole):
+        whole.mkdir(parents=True, exist_ok=True)
+    return whole / config.key()
+
+
+def lock(folder: Path, timeout: float = -1) -> FileLock:
+    """A run's lock, taken: the operating system's, which falls when its process dies, in any way.
+
+    Raises filelock's Timeout after so many seconds, OSError in one sentence for a read-only store.
+    """
+    with writing(folder):
+        return FileLock(f"{folder}.lock", timeout=timeout).acquire()
+
+
 def open_run(folder: Path, config: Config) -> dict | None:
     """What run.json says of a finished training, None where there is none yet.
 
@@ -48,7 +68,8 @@ def open_run(folder: Path, config: Config) -> dict | None:
         number = 1
         while (aside := folder.with_name(f"{folder.name}.damaged-{number}")).exists():
             number += 1
-        folder.rename(aside)
+        with writing(folder):
+            folder.rename(aside)
         warnings.warn(f"{error}; the folder was set aside as {aside.name}, and the run starts "
                       "afresh", stacklevel=3)
         return None
@@ -93,9 +114,9 @@ def write_checkpoint(folder: Path, state: dict, history: list[dict]) -> None:
 
 def save_state(state: dict, path: str | Path) -> None:
     """Write an epoch's state to a file; an interrupted write leaves the old file as it was."""
-    part = Path(f"{path}.part")
-    torch.save(state, part)
-    part.replace(path)
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    write_whole(Path(path), buffer.getbuffer())
 
 
 def load_state(path: str | Path) -> dict:
@@ -110,12 +131,10 @@ def table(history: list[dict]) -> pd.DataFrame:
 
 def finish(folder: Path, config: Config, weights: dict, history: list[dict], status: str) -> dict:
     """Write what a finished training leaves, run.json last; gives what is in it."""
-    def write_weights(path: Path) -> None:
-        save_file({name: w.cpu().contiguous() for name, w in weights.items()}, path)
-
     rows = table(history)
-    _replace(folder / "weights.safetensors", write_weights)
-    _replace(folder / "history.csv", lambda path: rows.to_csv(path, index=False))
+    write_whole(folder / "weights.safetensors",
+                save({name: w.cpu().contiguous() for name, w in weights.items()}))
+    write_whole(folder / "history.csv", rows.to_csv(index=False).encode())
     info = {"config": config.trained(), "data_version": data_version(config.data),
             "status": status, "seconds": round(float(rows.seconds.sum()), 2),
             "python": platform.python_version(), "torch": torch.__version__,
@@ -123,8 +142,18 @@ def finish(folder: Path, config: Config, weights: dict, history: list[dict], sta
             "finished": time.strftime("%Y-%m-%d"),
             "sha256": {name: sha256(folder / name) for name in CHECKED}}
     write_json(folder / "run.json", info)
-    (folder / "checkpoint.pt").unlink(missing_ok=True)
+    for path in [folder / "checkpoint.pt", *folder.glob("*.part")]:  # parts of killed processes
+        path.unlink(missing_ok=True)
     return info
+
+
+def read_weights(folder: Path) -> dict[str, torch.Tensor]:
+    """The weights of a finished run. Raises Damaged where they are not what run.json says."""
+    path = folder / "weights.safetensors"
+    expected = read_json(folder / "run.json")["sha256"][path.name]
+    if not path.is_file() or sha256(path) != expected:
+        raise Damaged(f"{path}: missing or changed since it was written")
+    return load(path.read_bytes())
 
 
 def machine(device: str) -> str:
@@ -137,7 +166,7 @@ def machine(device: str) -> str:
 def write_json(path: Path, content: dict) -> None:
     """With a checksum of the content beside it."""
     whole = {"content": content, "sha256": digest(content)}
-    _replace(path, lambda part: part.write_text(json.dumps(whole, indent=1)))
+    write_whole(path, json.dumps(whole, indent=1).encode())
 
 
 def read_json(path: Path) -> dict:
@@ -146,7 +175,7 @@ def read_json(path: Path) -> dict:
         whole = json.loads(path.read_text())
         if digest(whole["content"]) == whole["sha256"]:
             return whole["content"]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError, FileNotFoundError):
         pass
     raise Damaged(f"{path}: missing or changed since it was written")
 
@@ -154,10 +183,3 @@ def read_json(path: Path) -> dict:
 def sha256(path: Path) -> str:
     """Of the file's bytes, as text."""
     return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def _replace(path: Path, write: object) -> None:
-    """A reader sees the old file or the new one, never half of it."""
-    part = path.with_name(f"{path.name}.part")
-    write(part)
-    part.replace(path)

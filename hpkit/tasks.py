@@ -175,6 +175,8 @@ def read_tasks(folder: str | Path, split: str, names: Iterable[str],
     """Tasks from the five official files, for these sequences of these numbers of points.
 
     Raises FileNotFoundError, or ValueError with the file, the line and what was expected there.
+    Warns of a file that has a published one's name and other content. Not noticed: a number changed
+    into another valid one, in files of one's own.
     """
     names, lengths = tuple(names), np.asarray(lengths)
     tables = []
@@ -186,10 +188,23 @@ def read_tasks(folder: str | Path, split: str, names: Iterable[str],
                 for n in (("1", "2") if pairs else ("",))]
         if pairs:
             images = [_integers(table, path, t, np.array([6])) for t in ("t1", "t2")]
+            if field == "positives":
+                _refuse(rows[0] != rows[1], table, path, "idx2", "the same point as the first")
+            if field == "intra":
+                _refuse(table.s1 != table.s2, table, path, "s2", "the same sequence as s1")
             tables.append(np.stack([rows[0], images[0], rows[1], images[1]], 1))
         else:
+            before = tables[-1] if field == "distractors" else []
+            twice = pd.Series(rows[0]).duplicated() | np.isin(rows[0], before)
+            _refuse(twice, table, path, "idx", "each patch once among queries and distractors")
             tables.append(rows[0])
-    return Tasks(names, np.repeat(np.arange(len(names)), lengths), *tables)
+        if official_ids().get(path.name, found := blob_id(path.read_bytes())) != found:
+            warnings.warn(f"{path}: NOT the published file of this name, so scores cannot be "
+                          "compared with published ones", stacklevel=2)
+    try:
+        return Tasks(names, np.repeat(np.arange(len(names)), lengths), *tables)
+    except ValueError as error:
+        raise ValueError(f"{folder}: {error}") from error
 
 
 def _read_table(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:

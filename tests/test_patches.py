@@ -106,7 +106,7 @@ def test_what_is_changed_in_memory_stays_there(folder):
 def test_a_damaged_array_is_named(folder):
     arrays = patches_module._arrays(folder, ("i_one",), False)
     cut(arrays / "i_one_clean.npy", 0.7)
-    with pytest.raises(ValueError, match=r"i_one_clean.npy: not a whole array .*made anew"):
+    with pytest.raises(ValueError, match=r"i_one_clean.npy: changed since .*made anew"):
         load(folder)
 
 

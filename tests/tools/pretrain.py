@@ -16,6 +16,7 @@ from pathlib import Path
 import pandas as pd
 from safetensors.torch import save
 
+from hpkit.archives import digest
 from hpkit.configs import Config, DescriptorConfig
 from hpkit.evaluation import describe, evaluate
 from hpkit.layout import write_whole
@@ -85,6 +86,7 @@ def write(name: str, config: Config, seconds: list[float], scores: dict) -> None
             "seconds": seconds,
             **{key: made.info[key] for key in ("torch", "numpy", "python", "machine", "finished")},
             "scores": scores, "limits": LIMITS[name]}
+    card["digest"] = digest(card)
     write_whole(WEIGHTS / f"{name}.json", json.dumps(card, indent=1).encode())
 
 
