@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
+KERAS  := $(VENV)/keras
 # Only cells tagged nbval-check-output are compared; the others have to run.
 NBVAL  := --nbval-lax --nbval-current-env --nbval-cell-timeout=300 \
           --nbval-sanitize-with=tests/nbval_sanitize.cfg
@@ -13,8 +14,8 @@ ROOT   := $(if $(filter 0,$(shell id -u)),--allow-root)
 FRESH  := export HPKIT_RUNS=$$(mktemp -d); trap 'rm -rf "$$HPKIT_RUNS"' EXIT;
 
 .DEFAULT_GOAL := help
-.PHONY: help install run lab check test notebooks site class figure reference pretrained clinic faults \
-        gpu-check replica colab badges lock clean clean-cache
+.PHONY: help install run lab check test notebooks site class figure reference pretrained clinic \
+        faults benchmark gpu-check replica colab badges lock clean clean-cache
 
 help:  ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -63,6 +64,13 @@ faults: $(STAMP)  ## kill, damage, fill the disk ...: all faults at full counts,
 gpu-check: $(STAMP)  ## compare what the GPU computes with the CPU; print its throughput
 	$(BIN)/python tests/benchmarks/gpu_check.py
 
+# The Keras baseline has an environment of its own; without it two scripts say how to get it.
+benchmark: $(STAMP)  ## measure speed and memory beside the Keras baseline (15 minutes, 2 cores)
+	-@$(MAKE) --no-print-directory $(KERAS)/.installed
+	@failed=; for name in startup where_time_goes inference training evaluation scaling quality; do \
+	    $(BIN)/python tests/benchmarks/$$name.py || failed="$$failed $$name"; done; \
+	    test -z "$$failed" || { echo "no figures from:$$failed"; exit 1; }
+
 replica: $(STAMP)  ## fetch, convert and score a replica of HPatches at its real size (12 GB of disk)
 	$(BIN)/python tests/benchmarks/replica.py
 
@@ -109,4 +117,9 @@ $(STAMP): requirements.lock pyproject.toml | $(BIN)/python
 	    echo "export PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu"; sleep 5; fi
 	$(BIN)/pip install --disable-pip-version-check -r requirements.lock
 	$(BIN)/pip install --disable-pip-version-check --no-deps --no-build-isolation -e .
+	touch $@
+
+$(KERAS)/.installed: tests/benchmarks/keras.txt | $(BIN)/python
+	$(PYTHON) -m venv $(KERAS)
+	$(KERAS)/bin/pip install --quiet --disable-pip-version-check -r $<
 	touch $@

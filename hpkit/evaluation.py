@@ -9,7 +9,6 @@ import argparse
 import json
 import sys
 from dataclasses import dataclass, field
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -22,12 +21,15 @@ from hpkit.devices import resolve_device
 from hpkit.patches import LEVELS, PATCH_TYPES, read_split
 from hpkit.ranking import (
     EPSILON,
+    apart,
+    areas,
     average_precision,
-    distances,
+    count_nearer,
     nearest_neighbours,
     pair_distances,
     precision_recall,
     roc_auc,
+    squares,
 )
 from hpkit.tasks import Tasks, read_tasks
 
@@ -45,17 +47,17 @@ def verification(descriptors: np.ndarray, tasks: Tasks, *, device: str = "auto",
     the positives. At equal distance the negative goes first, which is pessimistic.
     """
     points = _points(descriptors, tasks, device)
+    found = {kind: pair_distances(points, getattr(tasks, kind), chunk)
+             for kind in ("positives", "inter", "intra")}
+    fifth = int(0.2 * len(tasks.positives))
     rows = []
-    for level, columns in LEVELS.items():
-        distance = {kind: pair_distances(points, getattr(tasks, kind), columns, chunk)
-                    for kind in ("positives", "inter", "intra")}
-        pairs = len(tasks.positives)
-        labels, some = np.repeat([0, 1], pairs), pairs + int(0.2 * pairs)
+    for level in LEVELS:
+        positives = found["positives"][level]
+        some, positives = np.sort(positives[:fifth]), np.sort(positives)
         for kind in ("inter", "intra"):
-            scores = -np.concatenate([distance[kind], distance["positives"]])
+            ap, auc = areas(some, positives, np.sort(found[kind][level]))
             rows.append({"task": "verification", "level": level, "negatives": kind,
-                         "ap": average_precision(scores[:some], labels[:some]),
-                         "auc": roc_auc(scores, labels)})
+                         "ap": ap, "auc": auc})
     return pd.DataFrame(rows)
 
 
@@ -101,35 +103,39 @@ def retrieval_by_query(descriptors: np.ndarray, tasks: Tasks, *, device: str = "
     query_sequence = tasks.sequence[tasks.queries]
     for sequence in np.unique(query_sequence):  # its queries share one list of distractors
         others = tasks.distractors[tasks.sequence[tasks.distractors] != sequence]
-        others = points[torch.tensor(others), 0].double()
-        mine = torch.tensor(np.flatnonzero(query_sequence == sequence))
+        others = points[torch.tensor(others[:POOLS[-1] - 5]), 0]
+        sizes, mine = squares(others), torch.tensor(np.flatnonzero(query_sequence == sequence))
         for part in mine.split(max(1, chunk // (2 * max(1, len(others))))):
-            queries = points[torch.tensor(tasks.queries)[part]].double()
-            result[:, :, part.numpy()] = _query_precision(queries, others)
+            queries = points[torch.tensor(tasks.queries)[part]]
+            result[:, :, part.numpy()] = _query_precision(queries, others, sizes)
     return result
 
 
-def _query_precision(queries: Tensor, others: Tensor) -> np.ndarray:
+def _query_precision(queries: Tensor, others: Tensor, sizes: Tensor) -> np.ndarray:
     """(3, 7, n) from the queries' points (n, 16, d) and the distractors (m, d) in file order.
 
     The j-th nearest positive has rank j + (distractors strictly nearer): it wins ties.
     """
-    positives = distances(queries[:, :1], queries[:, 1:]).reshape(-1, len(LEVELS), 5).sort(2).values
-    positives = positives.flatten(1).cpu().numpy()
-    other = distances(queries[:, 0], others).cpu().numpy()
-    edges = [0, *(pool - 5 for pool in POOLS)]
-    nearer = [[np.count_nonzero(other[:, a:b] < one[:, None], axis=1) for one in positives.T]
-              for a, b in pairwise(edges)]  # NumPy counts several times faster than torch
-    nearer = np.cumsum(nearer, axis=0)  # (pools, levels * 5, n)
+    own = torch.arange(15 * len(queries))
+    positives = apart(queries[:, 0], queries[:, 1:].flatten(0, 1), own // 15, own, torch.float64)
+    positives = positives.reshape(-1, len(LEVELS), 5).sort(2).values.flatten(1).cpu().numpy()
+    starts = np.array([0, *(pool - 5 for pool in POOLS[:-1])])  # of what each pool adds
+    starts = starts[starts < len(others)]
+    nearer = np.zeros((len(POOLS), *positives.shape), int)
+    if len(others):
+        nearer[:len(starts)] = count_nearer(queries[:, 0], others, sizes, positives, starts)
+    nearer = np.cumsum(nearer, axis=0)  # (pools, n, levels * 5)
     j = np.arange(1, 6)
-    nearer = nearer.reshape(len(POOLS), len(LEVELS), 5, -1).transpose(1, 0, 3, 2)
+    nearer = nearer.reshape(len(POOLS), -1, len(LEVELS), 5).transpose(2, 0, 1, 3)
     before = np.maximum(nearer + j - 1, EPSILON)  # rank just before the hit, EPSILON for none
     step = j / (nearer + j) + np.maximum(j - 1, EPSILON) / before
     return step.mean(-1) / 2
 
 
-def _points(descriptors: np.ndarray, tasks: Tasks, device: str) -> Tensor:
-    """Checked descriptors (points, 16, d) on the device."""
+def _points(descriptors: np.ndarray | Tensor, tasks: Tasks, device: str) -> Tensor:
+    """Checked descriptors (points, 16, d) on the device; a tensor has been through this."""
+    if isinstance(descriptors, Tensor):
+        return descriptors
     shape = np.shape(descriptors)
     if len(shape) != 3 or shape[:2] != (len(tasks.sequence), len(PATCH_TYPES)) or not shape[2]:
         raise ValueError(f"descriptors {shape}, expected ({len(tasks.sequence)}, "
@@ -187,7 +193,8 @@ def evaluate(descriptors: np.ndarray, tasks: Tasks, *, device: str = "auto",
     descriptors: float32 (points, 16, d), in the rows of `tasks`. Raises ValueError for another
     shape, or naming the sequence, type and row of a descriptor that is not finite.
     """
-    tables = [task(descriptors, tasks, device=device, chunk=chunk)
+    points = _points(descriptors, tasks, device)  # once for all
+    tables = [task(points, tasks, device=device, chunk=chunk)
               for task in (verification, matching, retrieval)]
     return Scores(*(float(table.ap.mean()) for table in tables),
                   pd.concat(tables, ignore_index=True))

@@ -99,8 +99,8 @@ def verification_pairs(described: np.ndarray, tasks: Tasks, level: str, negative
     """
     some = tasks.positives[:int(0.2 * len(tasks.positives))]
     others = getattr(tasks, negatives)
-    distance = pair_distances(torch.as_tensor(described), np.concatenate([others, some]),
-                              LEVELS[level], CHUNK)
+    pairs = np.concatenate([others, some])
+    distance = pair_distances(torch.as_tensor(described), pairs, CHUNK)[level]
     return distance, np.repeat([0, 1], [len(others), len(some)])
 
 

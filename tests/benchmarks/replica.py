@@ -1,4 +1,4 @@
-"""A replica of HPatches at its real size, fetched, converted, opened, sampled and evaluated.
+"""A replica of HPatches at its real size, fetched, converted, opened, sampled and trained on.
 
 `python tests/benchmarks/replica.py [--points 862] [--json FILE]` builds 116 sequences of 65 × 65
 patches (1.6 million with the default) from the embedded photos in a temporary folder, as one zip,
@@ -11,9 +11,6 @@ import json
 import mmap
 import os
 import platform
-import re
-import resource
-import subprocess
 import sys
 import tempfile
 import time
@@ -22,6 +19,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from measure import in_own_process, peak
 from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -97,44 +95,7 @@ def train() -> dict:
     return {}
 
 
-def evaluate() -> dict:
-    """Full size: 59,494 points in 40 sequences, 3 million pairs, 10,000 queries, 20,000 others."""
-    from hpkit.evaluation import evaluate as score
-    from hpkit.tasks import OFFICIAL, generate_tasks
-
-    random = np.random.default_rng(0)
-    lengths = np.full(40, 1487) + (np.arange(40) < 14)
-    started = time.perf_counter()
-    tasks = generate_tasks(NAMES[:40], lengths, np.full(lengths.sum(), 50.0), **OFFICIAL)
-    drawn = time.perf_counter() - started
-    points = random.normal(size=(lengths.sum(), 1, 128)).astype(np.float32)
-    descriptors = np.empty((lengths.sum(), 16, 128), np.float32)
-    for column in range(16):
-        noise = random.standard_normal(size=(lengths.sum(), 128), dtype=np.float32)
-        descriptors[:, column] = points[:, 0] + noise
-    before, started = peak(), time.perf_counter()
-    scores = score(descriptors, tasks, device="cpu")
-    return {"drawing_seconds": round(drawn, 1), "scoring_seconds":
-            round(time.perf_counter() - started, 1), "descriptors_GB": descriptors.nbytes / 1e9,
-            "above_descriptors_GB": round(peak() - before, 2), "matching": scores.matching}
-
-
-STEPS = {step.__name__: step for step in (fetch, open_and_split, sample, train, evaluate)}
-
-
-def peak() -> float:
-    """Peak resident memory of this process, GB. (getrusage would count its parent's, too.)"""
-    status = Path("/proc/self/status")
-    if status.exists():
-        return int(re.search(r"VmHWM:\s+(\d+) kB", status.read_text())[1]) / 1e6
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
-
-
-def measured(name: str) -> dict:
-    """A step in a process of its own: seconds (without the start of Python) and peak memory."""
-    done = subprocess.run([sys.executable, __file__, "--step", name], stdout=subprocess.PIPE,
-                          check=True, text=True)
-    return json.loads(done.stdout.splitlines()[-1])
+STEPS = {step.__name__: step for step in (fetch, open_and_split, sample, train)}
 
 
 def main() -> None:
@@ -165,7 +126,7 @@ def main() -> None:
             rows = [{"machine": platform.processor() or platform.machine(),
                      "cores": os.cpu_count(), "archive_GB": round(len(zipped) / 1e9, 2)}]
             for name in STEPS:
-                rows.append(measured(name))
+                rows.append(in_own_process(__file__, "--step", name))
                 print(rows[-1], flush=True)
         rows[0]["arrays_GB"] = round(sum(f.stat().st_size for f in data.rglob("*")) / 1e9, 2)
     print(rows[0])

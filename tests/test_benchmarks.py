@@ -1,0 +1,63 @@
+"""The benchmarks compare fairly: their arithmetic, and an official arm that is the official one."""
+
+import importlib
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from hpkit.descriptors import read_descriptors
+from hpkit.tasks import read_tasks
+
+BENCHMARKS = Path(__file__).parent / "benchmarks"
+GOLDEN = Path(__file__).parent / "golden"
+
+
+@pytest.fixture
+def script(monkeypatch):
+    """Imports a script by its name, without running it."""
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    return importlib.import_module
+
+
+def test_arms_take_turns_and_are_compared_round_by_round(script):
+    measure, called = script("measure"), []
+    arms = {name: lambda name=name: called.append(name) or len(called) for name in "ab"}
+    assert measure.take_turns(arms, 2).to_dict("list") == {"a": [1, 3], "b": [2, 4]}
+    assert called == ["a", "b", "a", "b"]
+    values = pd.DataFrame({"a": [2.0, 40, 6], "b": [1.0, 10, 6]})  # the second round was disturbed
+    less, more = measure.compare(values), measure.compare(values, faster="more")
+    assert less.loc["b", ["median", "ratio", "ratio least", "ratio most"]].tolist() == [6, 2, 1, 4]
+    assert more.loc["b", ["ratio", "ratio least", "ratio most"]].tolist() == [0.5, 0.25, 1]
+    assert (less.loc["a", ["ratio", "ratio least", "ratio most"]] == 1).all()
+
+
+@pytest.mark.parametrize("name", ["small", "ties"])
+def test_the_official_arm_gives_the_official_figures(script, name):
+    arm, folder = script("evaluation"), GOLDEN / name
+    expected = json.loads((folder / "expected.json").read_text())
+    names = json.loads((folder / "splits.json").read_text())[name]["test"]
+    points, lengths = read_descriptors(folder / "descriptors.npz", names)
+    tasks = read_tasks(folder, name, names, lengths)
+    found = [getattr(arm, f"official_{task}")(points, tasks, len(names)) for task in arm.TASKS]
+    assert found == pytest.approx([expected["verification"]["mAP"], expected["matching"]["mAP"],
+                                   expected["retrieval"]["mAP_float64"]], abs=1e-9)
+    ours = [arm.ours(task, points, tasks, len(names)) for task in arm.TASKS]
+    assert ours == pytest.approx(found, abs=1e-6)
+
+
+def test_a_part_of_the_tasks_is_every_nth(script):
+    arm = script("evaluation")
+    tasks = arm.generate_tasks("ab", [50, 60], np.full(110, 50.0), 40, 20, 30)
+    some, sequences = arm.part_of(tasks, 4)
+    assert len(some.positives) == 10 and (some.intra == tasks.intra[::4]).all()
+    assert len(some.queries) == len(tasks.queries[::4]) and sequences == 1
+    assert some.distractors is tasks.distractors
+
+
+def test_without_keras_one_sentence_says_how_to_get_it(script, monkeypatch, tmp_path):
+    monkeypatch.setenv("HPKIT_KERAS", str(tmp_path / "python"))
+    with pytest.raises(SystemExit, match=r"TensorFlow in an environment.*keras\.txt"):
+        script("measure").keras_worker(tmp_path / "data.npz", 1)
