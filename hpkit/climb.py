@@ -71,7 +71,7 @@ class Climb(live.Panel):
         self.steps, self.own = steps, {}
         super().__init__(base, self._ladder, names)
         for widget in self.inputs.values():
-            widget.style.description_width = "195px"  # denoiser_batch_size has a unit too
+            widget.style.description_width, widget.layout.width = "210px", "380px"  # long names
 
     @staticmethod
     def follow(config: Config, stopped: Callable[[], bool]) -> Iterator[Progress]:
