@@ -20,6 +20,8 @@ from tiny import QUICK, write_data
 
 from hpkit.runs import DenoiserConfig, DescriptorConfig, follow, run
 
+FORK = get_context("forkserver")  # children of a process that has imported torch and run nothing
+FORK.set_forkserver_preload(["hpkit.runs"])
 OPTIONS = {"device": "cpu", "threads": 1, "samples": 8, **QUICK}
 KINDS = {"denoiser": partial(DenoiserConfig, optimizer="adam"),
          "descriptor": partial(DescriptorConfig, optimizer="nadam", denoiser_epochs=1, pairs=20,
@@ -62,8 +64,7 @@ def test_the_weights_are_the_same_bytes(kind, precision, data, tmp_path):
     """First in its process, third, resumed in the middle of an epoch, and beside others in a pool.
     """
     config = KINDS[kind](data=data, precision=precision, **OPTIONS)
-    spawned = get_context("spawn")
-    with ProcessPoolExecutor(1, spawned) as pool:
+    with ProcessPoolExecutor(1, FORK) as pool:
         first = pool.submit(result, config, tmp_path / "first").result()
     for number in range(2):
         result(replace(config, seed=number + 1), tmp_path / "third")
@@ -71,7 +72,7 @@ def test_the_weights_are_the_same_bytes(kind, precision, data, tmp_path):
     stop_in_the_second_epoch(config, tmp_path / "resumed")
     assert result(config, tmp_path / "resumed") == first
     seeds = [3, 0, 4, 5]
-    with ProcessPoolExecutor(2, spawned) as pool:
+    with ProcessPoolExecutor(2, FORK) as pool:
         all_of_them = list(pool.map(result, [replace(config, seed=seed) for seed in seeds],
                                     [tmp_path / "pool"] * 4))
     assert all_of_them[1] == first
