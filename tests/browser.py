@@ -19,7 +19,7 @@ NAMES = ("chromium", "chromium-browser", "google-chrome")
 CHROMIUM = next((found for found in map(shutil.which, NAMES) if found), None)
 MISSING = "no Chromium: apt-get install chromium"
 SIZE = {"width": 1366, "height": 768}  # a laptop
-SOON = 60_000  # milliseconds
+SOON = 120_000  # milliseconds: CI may be busy
 READY = """() => { const w = window.jupyterapp?.shell?.currentWidget;
     const k = w?.sessionContext?.session?.kernel;
     return !!(w?.context?.isReady && w.sessionContext.isReady && k &&
@@ -64,7 +64,7 @@ def lab(root: Path, own: Path) -> Iterator[str]:
 
 
 def wait_for(address: str) -> str:
-    for _ in range(240):
+    for _ in range(720):
         try:
             ask(address, "status")
             return address
