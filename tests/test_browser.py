@@ -30,7 +30,7 @@ from tiny import write_data
 from hpkit.book import NOTEBOOKS, defaults
 from hpkit.photos import read_photo
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300), needs_chromium]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600), needs_chromium]
 if CHROMIUM:
     from playwright.sync_api import expect
 CHAPTERS = sorted(path.stem for path in NOTEBOOKS.glob("*.ipynb"))
@@ -110,7 +110,7 @@ def test_a_panel_that_trains(book, tmp_path):
 @pytest.mark.parametrize("name", CHAPTERS)
 def test_a_chapter(name, book, tmp_path):
     """All cells run; each control of each panel moves its picture; Train, Stop and Train again."""
-    with opened(*book, f"{name}.ipynb", 240) as page:
+    with opened(*book, f"{name}.ipynb", 420) as page:
         outputs = page.locator(OUTPUT).count()
         panels = page.locator(OUTPUT).filter(has=page.locator("img.widget-image"))
         assert panels.count() >= 1
@@ -144,7 +144,7 @@ def test_a_photo_of_ones_own(book, tmp_path):
     """Chapter 12's panel: another photo is matched; what is no photo is told, the picture stays."""
     Image.fromarray(read_photo("coins")).save(tmp_path / "good.png")
     (tmp_path / "bad.png").write_bytes(b"\x89PNG, or so it says")
-    with opened(*book, "12_match_photos.ipynb", 240) as page:
+    with opened(*book, "12_match_photos.ipynb", 420) as page:
         panel = page.locator(OUTPUT).filter(has=page.locator(".widget-upload")).last
         picture, button = panel.locator("img.widget-image"), panel.locator(".widget-upload").first
 
