@@ -82,34 +82,41 @@ def read_pins(path: Path) -> dict[str, str]:
 
 
 def write_sums(files: Iterable[Path], sums: Path) -> None:
-    """Note the size and CRC-32 of those files that are there, for `check_sum`."""
-    found = {path.name: [path.stat().st_size, zlib.crc32(path.read_bytes())] for path in files
-             if path.is_file()}
-    sums.write_text(json.dumps(found))
+    """Note the size, CRC-32 and time of those files that are there, for `check_sum`."""
+    sums.write_text(json.dumps({path.name: _note(path) for path in files if path.is_file()}))
 
 
 def check_sum(path: Path, sums: Path) -> None:
     """Raise ValueError for a file that is not the one that was noted in `sums`.
 
-    A file of the noted size that is older than `sums` counts as unchanged, and nothing is read; any
-    other is read, and if it is right `sums` is made the younger again. Not noticed: bits that turn
-    on the disk itself, a time set back by hand, and anything where there are no `sums`, as beside
-    arrays of an older hpkit.
+    A file of the noted size and time, older than `sums`, counts as unchanged, and nothing is read;
+    any other is read, and if it is right its time is noted. Not noticed: bits that turn on the disk
+    itself, a time set back by hand, and anything where there are no `sums`, as beside arrays of an
+    older hpkit.
     """
     if not sums.is_file():
         return
     try:
-        size, crc = json.loads(sums.read_bytes())[path.name]
+        noted = json.loads(sums.read_bytes())
+        size, crc, changed = noted[path.name]
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{sums}: damaged ({error!r}); delete it and {path.name}, which is then "
                          "made anew") from error
     found = path.stat()
-    if found.st_size == size and found.st_mtime_ns < sums.stat().st_mtime_ns:
+    if [found.st_size, found.st_mtime_ns] == [size, changed] and (
+            changed < sums.stat().st_mtime_ns):
         return
-    if found.st_size != size or zlib.crc32(path.read_bytes()) != crc:
+    if found.st_size != size or _note(path)[1] != crc:
         raise ValueError(f"{path}: changed since it was written; delete it, and it is made anew")
     with suppress(OSError):  # a folder that is only read
-        os.utime(sums)
+        part = sums.with_name(f"{sums.name}.{os.getpid()}.part")
+        part.write_text(json.dumps(noted | {path.name: [size, crc, found.st_mtime_ns]}))
+        part.replace(sums)
+
+
+def _note(path: Path) -> list[int]:
+    found = path.stat()
+    return [found.st_size, zlib.crc32(path.read_bytes()), found.st_mtime_ns]
 
 
 def digest(content: object) -> str:

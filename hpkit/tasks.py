@@ -6,6 +6,7 @@ column e<i>, h<i> or t<i>, so one list of pairs serves the three levels.
 """
 
 import hashlib
+import json
 import tempfile
 import warnings
 from collections.abc import Iterable, Sequence
@@ -243,5 +244,5 @@ def _refuse(bad: np.ndarray, table: pd.DataFrame, path: Path, column: str, expec
     """Raise ValueError for the first bad row, by its line in the file."""
     if bad.any():
         row = int(np.argmax(bad))
-        raise ValueError(f'{path}, line {row + 2}: {column} is "{table[column].iloc[row]}", '
-                         f"expected {expected}")
+        found = json.dumps(str(table[column].iloc[row]))  # in one line, whatever is in it
+        raise ValueError(f"{path}, line {row + 2}: {column} is {found}, expected {expected}")

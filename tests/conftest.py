@@ -4,6 +4,7 @@ import os
 import tempfile
 from collections import defaultdict
 
+import matplotlib
 import pytest
 from anatomy import solutions
 from browser import MISSING
@@ -19,6 +20,13 @@ from hpkit.photos import photos_folder
 os.environ["HPKIT_DATA"] = str(photos_folder().parent)
 _own = tempfile.TemporaryDirectory(prefix="hpkit-tests-")
 os.environ["HPKIT_CACHE"] = _own.name
+
+@pytest.fixture(autouse=True)
+def style():
+    """What a test sets of matplotlib's style ends with it."""
+    with matplotlib.rc_context():
+        yield
+
 
 MACHINE = {"device": "cpu", "precision": "float32", "threads": 1}
 

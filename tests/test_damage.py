@@ -114,10 +114,11 @@ def test_nothing_is_ever_unpickled(tmp_path):
         store.read_checkpoint(tmp_path)
     assert not touched.exists()
     source = "\n".join(path.read_text() for path in PACKAGE.glob("*.py"))
+    source = re.sub(r"[.`]eval\(|literal_eval\(", "", source)  # a network's mode; only literals
     for call in re.findall(r"(?:torch|np)\.load\(.*", source):
         assert "weights_only=True" in call or "allow_pickle=False" in call, call
     assert not re.search(r"\b(pickle|joblib|marshal|shelve|exec|eval)\b[.(]|yaml\.(unsafe_)?load\(|"
-                         r"shell=True|extractall|tarfile|read_pickle", source.replace(".eval(", ""))
+                         r"shell=True|extractall|tarfile|read_pickle", source)
 
 
 @pytest.mark.parametrize(("name", "text", "sentence"), [
@@ -261,7 +262,7 @@ def test_a_run_on_a_full_disk_goes_on_when_there_is_room(name, data, tmp_path, m
     monkeypatch.setattr(layout.uuid, "uuid4", lambda: SimpleNamespace(hex="x"))
     folder = tmp_path / "full" / whole.folder.name
     folder.mkdir(parents=True)
-    full = folder / f"{name.replace('*', config.score_key())}.x.part"
+    full = folder / f"{name.replace('*', whole.config.score_key())}.x.part"
     full.symlink_to("/dev/full")
     with pytest.raises(OSError, match=r"could not be written \(No space left .*the next call goes"):
         run(config, store=tmp_path / "full")
@@ -280,7 +281,7 @@ def test_weights_that_change_after_a_run_was_opened_are_not_loaded(data, tmp_pat
 
 
 def test_arrays_are_read_again_only_where_they_may_have_changed(tmp_path, monkeypatch):
-    """The younger of an array and its checksum decides, and one look makes that the checksum."""
+    """An array that was written since its checksum was noted is read, once."""
     reader, reads = READERS["arrays of an embedded set"], []
     reader.make(tmp_path)
     arrays = tmp_path / "set" / "arrays"
@@ -415,4 +416,5 @@ def test_two_kernels_predict_at_once(tmp_path):
     both = [subprocess.Popen([sys.executable, "-c", code % who], env=environment,
                              stdout=subprocess.DEVNULL) for who in "ab"]
     assert [process.wait() for process in both] == [0, 0]
-    assert len(store.read_json(tmp_path / "predictions.json")) == 40
+    (kept,) = tmp_path.glob("predictions-*.json")
+    assert len(store.read_json(kept)) == 40

@@ -34,7 +34,7 @@ def lines_of_code(path):
 def test_the_package_is_thin():
     """What is not counted are the checks of the exercises: they are lessons, not machinery."""
     machinery = [path for path in FILES if not path.stem.startswith("exercises")]
-    assert sum(len(lines_of_code(path)) for path in machinery) <= 4400
+    assert sum(len(lines_of_code(path)) for path in machinery) <= 4500
     assert max(path.read_text().count("\n") for path in FILES) <= 250
 
 
