@@ -9,6 +9,7 @@ import argparse
 import json
 import sys
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -34,7 +35,7 @@ from hpkit.ranking import (
 from hpkit.tasks import Tasks, read_tasks
 
 POOLS = (100, 500, 1000, 5000, 10000, 15000, 20000)  # sizes K of the retrieval pools
-CHUNK = 4_000_000  # numbers of 8 bytes held at once while distances are computed
+CHUNK = 1_000_000  # numbers held at once: more would not stay in a processor's cache
 __all__ = ["POOLS", "Scores", "average_precision", "denoise", "describe", "evaluate", "matching",
            "precision_recall", "retrieval", "retrieval_by_query", "roc_auc", "verification"]
 
@@ -105,25 +106,24 @@ def retrieval_by_query(descriptors: np.ndarray, tasks: Tasks, *, device: str = "
         others = tasks.distractors[tasks.sequence[tasks.distractors] != sequence]
         others = points[torch.tensor(others[:POOLS[-1] - 5]), 0]
         sizes, mine = squares(others), torch.tensor(np.flatnonzero(query_sequence == sequence))
-        for part in mine.split(max(1, chunk // (2 * max(1, len(others))))):
+        for part in mine.split(max(1, chunk // 5000)):  # a pool adds at most 5000
             queries = points[torch.tensor(tasks.queries)[part]]
-            result[:, :, part.numpy()] = _query_precision(queries, others, sizes)
+            result[:, :, part.numpy()] = _query_precision(queries, others, sizes, chunk)
     return result
 
 
-def _query_precision(queries: Tensor, others: Tensor, sizes: Tensor) -> np.ndarray:
+def _query_precision(queries: Tensor, others: Tensor, sizes: Tensor, chunk: int) -> np.ndarray:
     """(3, 7, n) from the queries' points (n, 16, d) and the distractors (m, d) in file order.
 
     The j-th nearest positive has rank j + (distractors strictly nearer): it wins ties.
     """
-    own = torch.arange(15 * len(queries))
-    positives = apart(queries[:, 0], queries[:, 1:].flatten(0, 1), own // 15, own, torch.float64)
-    positives = positives.reshape(-1, len(LEVELS), 5).sort(2).values.flatten(1).cpu().numpy()
-    starts = np.array([0, *(pool - 5 for pool in POOLS[:-1])])  # of what each pool adds
-    starts = starts[starts < len(others)]
+    own = np.arange(15 * len(queries))
+    positives = apart(queries[:, 0], queries[:, 1:].flatten(0, 1), own // 15, own, chunk)
+    positives = np.sort(positives.reshape(-1, len(LEVELS), 5)).reshape(-1, 15)
     nearer = np.zeros((len(POOLS), *positives.shape), int)
-    if len(others):
-        nearer[:len(starts)] = count_nearer(queries[:, 0], others, sizes, positives, starts)
+    for found, (a, b) in zip(nearer, pairwise([0, *(pool - 5 for pool in POOLS)]), strict=True):
+        if a < len(others):
+            found[:] = count_nearer(queries[:, 0], others[a:b], sizes[a:b], positives, chunk)
     nearer = np.cumsum(nearer, axis=0)  # (pools, n, levels * 5)
     j = np.arange(1, 6)
     nearer = nearer.reshape(len(POOLS), -1, len(LEVELS), 5).transpose(2, 0, 1, 3)
