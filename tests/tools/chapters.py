@@ -22,7 +22,7 @@ def row(path: Path) -> tuple[str, str, str]:
     stars = sum(title.count("★") for one in text for title in re.findall(r"^#.*", one, re.M))
     needs = re.search(r"Builds on (.*?)\.\*$", text[0], re.M)[1]
     needs = re.sub(r"\[(\d\d)\]\([\w.]+\)", r"\1", needs)
-    needs = re.split(r"[.;]|,? and on |, on ", needs)[0].replace(" and ", ", ")  # not the mathematics
+    needs = re.split(r"[.;]|,? and on |, on ", needs)[0].replace(" and ", ", ")  # no mathematics
     question = text[0].split("\n")[0].removeprefix("# ")
     read = 5 * math.ceil(minutes / 5)
     return question, f"{read} + {STAR * stars}", needs if needs[0].isdigit() else "–"
