@@ -71,7 +71,7 @@ def diagnosis(number: int) -> Callable[[str], str]:
     """A check for the name of a cause, with the reason why another one is not it."""
     def check(answer: str) -> str:
         if answer not in CAUSES:
-            return f"choose one of {', '.join(repr(cause) for cause in CAUSES)}"
+            return f"choose one of {', '.join(repr(cause) for cause in sorted(CAUSES))}"
         if answer == ANSWERS[number]:
             return ""
         return CLOSE.get((number, answer)) or f"{SHOWS[answer]}. Here: {HERE[number]}"

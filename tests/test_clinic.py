@@ -109,7 +109,7 @@ def test_the_code_as_it_was_run_is_not_right_and_the_solution_is(number):
     (1, '"lr": 0.1', '"lr": 0.00001', "one flat grey has"),
     (2, "-0.3, 0,", "0, 0,", "no unit of the first layer"),
     (3, "margin=1.0", "margin=1 / 128", "128 times too short"),
-    (3, ".mean(1)\n", ".sum(0)\n", "expected"),
+    (3, "margin=1.0", "margin=0.5", "expected"),
     (4, "(x * y)", "(torch.nn.functional.normalize(x) * y)", "both vectors"),
     (5, "torch.arange(len(self))", "torch.randperm(len(self))", "same generator"),
     (5, "torch.arange(len(self))", "torch.randint(len(self), (len(self),), generator=generator)",
@@ -120,7 +120,7 @@ def test_the_code_as_it_was_run_is_not_right_and_the_solution_is(number):
     (8, "data.train", "data.validation", "honest"),
     (9, "photos[3:]", "photos[5:]", "is on no side"),
     (10, "    with", "    network.requires_grad_(False)\n    with", "two descriptors"),
-    (10, "    with", "    network[7].eval()\n    with", "batch norm"),
+    (10, "    with", "    network.layers[13].eval()\n    with", "batch norm"),
 ])
 def test_a_typical_wrong_repair_gets_its_hint(number, old, new, hint):
     code = CODES["patient"][number]
@@ -141,10 +141,9 @@ def test_a_repair_of_another_kind_is_right_too():
 
 
 @pytest.mark.parametrize(("answer", "hint"), [
-    (lambda a, b: np.array([(x == y).all() for x, y in zip(a, b, strict=False)] + [False] * 0),
-     "expected (20,)"),
+    (lambda a, b: [True], "expected (20,)"),
     (lambda a, b: np.array([(x == b[:20][i]).all() for i, x in enumerate(a)]), "another place"),
-    (lambda a, b: np.isin(a.astype(int).sum((1, 2)) // 9, b.astype(int).sum((1, 2)) // 9),
+    (lambda a, b: np.array([any(np.abs(x.astype(int) - y).max() < 5 for y in b) for x in a]),
      "one pixel"),
     (lambda a, b: np.ones(20, bool), "one pixel"),
     (lambda a, b: ~np.array([x.tobytes() in {y.tobytes() for y in b} for x in a]), ""),

@@ -111,14 +111,17 @@ def denoiser_signs(made: dict, data: PatchData) -> Iterator[tuple]:
         yield from ((f"active {sign}", layer, share) for layer, share in enumerate(shares, 1))
 
 
-def descriptor_signs(made: dict, data: PatchData, space: dict, source: str) -> Iterator[tuple]:
-    """`trained`, with the vital signs on validation patches after each epoch."""
+def descriptor_signs(made: dict, data: PatchData, space: dict, source: str, pairs: bool
+                     ) -> Iterator[tuple]:
+    """`trained`, with the vital signs on validation patches; with pairs, distances at the end."""
     patches, sequence = data.validation[source], data.validation.sequence
 
     def watch(network: nn.Module) -> Iterator[tuple]:
         yield from space["vital_signs"](describe(network, patches), sequence).items()
 
     yield from trained(made, watch)
+    if not pairs:
+        return
     found = describe(made["model"], patches)
     ref, tough = found[:, :1], found[:, 11:]
     yield from spread("positive", np.linalg.norm(ref - tough, axis=2))
@@ -169,7 +172,8 @@ def evaluated(number: int, function: Callable, space: dict, data: PatchData, see
         train, scored = function(data.train)
         data = replace(data, train=train)
     made = space["healthy"](data.train, data.validation, seed)
-    yield from trained(made if number == 10 else made | {"epochs": LONG}, lambda network: ())
+    made |= {} if number == 10 else {"epochs": LONG}
+    yield from (sign for sign in trained(made, lambda network: ()) if sign[0] != "batch loss")
     if number == 8:
         scored, score = function(made["model"], data)
         yield "reported", 0, score
@@ -221,7 +225,7 @@ def signs(number: int, code: str, space: dict, data: PatchData, seed: int) -> It
     else:
         source = "noisy" if number == 7 else "clean"
         yield from descriptor_signs(patient(data.train, data.validation, seed), data, space,
-                                    source)
+                                    source, number in (6, 7))
 
 
 def recorded(number: int, run: str, code: str, space: dict, data: PatchData, seed: int
