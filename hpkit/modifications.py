@@ -90,16 +90,6 @@ BEST = DescriptorConfig(
     optimizer="adamw", lr=0.01, schedule="warmup_decay", samples=25_600, validation_samples=2_560,
     batch_photos=4, epochs=19)
 BUDGETS = {"a tenth of it": replace(BEST, epochs=2), "all of it": BEST}
-WITHOUT = {  # a tenth of the best recipe, with one of its parts taken back
-    "hard negatives": {"objective": "triplet", "batch_photos": None},
-    "normalisations": {"standardize": False, "affine": True, "final_norm": False, "unit": False,
-                       "reduce": "mean", "norm_momentum": 0.01},
-    "AdamW, warm-up, decay": {"optimizer": "adamax", "lr": None, "schedule": "constant"},
-    "space to depth": {"half": False},
-    "flips, turns, inversion": {"augment": "none"},
-    "scenes": {"data": "photos"},
-    "batches from 4 photos": {"batch_photos": None},
-}
 # A denoiser to go with it: few minutes, all training photos.
 BEST_DENOISER = DenoiserConfig(
     data="scenes", folds=0, sequences=None, residual=True, batch_size=32, optimizer="adamw",
