@@ -217,8 +217,8 @@ def _read_table(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
     except ValueError as error:
         raise ValueError(f"{path}: not a readable CSV file ({str(error).strip()})") from error
     if tuple(table.columns) != columns:
-        raise ValueError(f"{path}: header {','.join(map(str, table.columns))}, "
-                         f"expected {','.join(columns)}")
+        found = json.dumps(",".join(map(str, table.columns)))  # in one line, whatever is in it
+        raise ValueError(f"{path}: header {found}, expected {','.join(columns)}")
     if table.empty:
         raise ValueError(f"{path}: no rows, expected at least one")
     return table

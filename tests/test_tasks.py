@@ -192,11 +192,11 @@ def damage(folder, stem, line, text):
     ("retr_queries", 3, "v_elm,", 'line 3: idx is ""'),
     ("retr_queries", 3, "v_oak,1", 'line 3: s is "v_oak", expected one of i_alder, v_birch'),
     ("retr_queries", 3, "v_elm,1,2", "not a readable CSV file"),
-    ("retr_distractors", 1, "s,row", "header s,row, expected s,idx"),
+    ("retr_distractors", 1, "s,row", 'header "s,row", expected s,idx'),
     ("verif_pos", 2, "v_elm,6,1,v_elm,0,1", 't1 is "6", expected a whole number from 0 to 5'),
     ("verif_pos", 2, "v_elm,1,1,v_elm,x,1", 'line 2: t2 is "x", expected a whole number'),
     ("verif_neg_intra", 9, "v_elm,1,1,i_alder,0,60", 'line 9: idx2 is "60", .* from 0 to 59'),
-    ("verif_neg_inter", 1, "s1,t1,idx1", "header s1,t1,idx1, expected s1,t1,idx1,s2,t2,idx2"),
+    ("verif_neg_inter", 1, "s1,t1,idx1", 'header "s1,t1,idx1", expected s1,t1,idx1,s2,t2,idx2'),
 ])
 def test_damaged_files_are_refused_with_file_and_line(files, stem, line, text, sentence):
     names, lengths, _ = golden_inputs("small")

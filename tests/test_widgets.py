@@ -168,13 +168,14 @@ def test_matches_are_lines_between_two_photos():
 
 
 def test_curves_average_a_photos_draws_before_their_interval():
-    rows = [(s, p, d, p + 10 * s + d) for s in (0, 1) for p in (1, 3) for d in (0, 2)]
+    rows = [(s, p, d, p + 10 * s + d) for s in (0, 1) for p in (1, 2, 3) for d in (0, 2)]
     table = pd.DataFrame(rows, columns=["strength", "photo", "draw", "score"])
     table["descriptor"] = "SIFT"
     ax = plots.curves_by_strength(Figure().subplots(), table, score="score", xlabel="", ylabel="")
-    assert list(ax.lines[0].get_ydata()) == [3, 13]  # mean of photos 2 and 4
+    assert list(ax.lines[0].get_ydata()) == [3, 13]  # mean of 2, 3 and 4
     low, high = ax.collections[0].get_paths()[0].get_extents().intervaly
-    assert low == pytest.approx(3 - 12.706, abs=0.01) and high == pytest.approx(25.706, abs=0.01)
+    half = 4.303 / 3**0.5
+    assert low == pytest.approx(3 - half, abs=0.01) and high == pytest.approx(13 + half, abs=0.01)
 
 
 def test_patches_are_shown_on_one_grey_scale():
