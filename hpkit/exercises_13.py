@@ -2,7 +2,10 @@
 
 from collections.abc import Callable
 
+import numpy as np
+
 from hpkit.exercises_13_repairs import REPAIRS
+from hpkit.patches import load
 
 CAUSES = {
     "learning rate": "the learning rate is 100 times too large",
@@ -78,5 +81,27 @@ def diagnosis(number: int) -> Callable[[str], str]:
     return check
 
 
+def duplicates(answer: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> str:
+    """Marks the patches of the first array that are also, anywhere, in the second."""
+    if not callable(answer):
+        return "this is not a function: define duplicates(first, second) and pass it by its name"
+    patches = load("photos", points=4).validation["clean"][:, 0]
+    first, second = patches[:20], patches[12:][::-1].copy()
+    second[-1, 5, 5] ^= 1  # first[12] comes with one other pixel: not the same patch
+    found = np.asarray(answer(first.copy(), second.copy()))
+    if found.shape != (20,):
+        return f"20 patches gave the shape {found.shape}, expected (20,): one answer for each"
+    expected = np.arange(20) > 12
+    if np.array_equal(found, expected):
+        return ""
+    if found[12]:
+        return "a patch that differs in one pixel is another patch"
+    if not found.any():
+        return "none is found: the same patch may stand in another place of the second array"
+    return f"marked {np.flatnonzero(found).tolist()}, expected {np.flatnonzero(expected).tolist()}"
+
+
 EXERCISES: dict[str, Callable[[object], str]] = {
-    f"patient_{number}": diagnosis(number) for number in ANSWERS} | REPAIRS
+    **{f"patient_{number}": diagnosis(number) for number in ANSWERS}, **REPAIRS,
+    "duplicates": duplicates,
+}
