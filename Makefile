@@ -14,7 +14,7 @@ ROOT   := $(if $(filter 0,$(shell id -u)),--allow-root)
 FRESH  := export HPKIT_RUNS=$$(mktemp -d); trap 'rm -rf "$$HPKIT_RUNS"' EXIT;
 
 .DEFAULT_GOAL := help
-.PHONY: help install run lab check test notebooks site class figure reference pretrained clinic \
+.PHONY: help install run lab check test browser notebooks site class figure reference pretrained clinic \
         faults benchmark gpu-check replica colab badges lock clean clean-cache
 
 help:  ## list the targets
@@ -36,6 +36,9 @@ test: $(STAMP)  ## every test: ruff, quick tests, notebooks, slow tests
 	$(BIN)/ruff check
 	$(FRESH) $(BIN)/python -m pytest -m "not slow" $(NBVAL) tests notebooks
 	$(BIN)/python -m pytest -m slow
+
+browser: $(STAMP)  ## use every chapter in a real JupyterLab, through Chromium (15 minutes)
+	HPKIT_BROWSER=all $(BIN)/python -m pytest tests/test_browser.py
 
 notebooks: $(STAMP)  ## execute the committed notebooks again and store their outputs
 	$(FRESH) $(BIN)/python tests/tools/execute_notebooks.py
