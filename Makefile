@@ -58,7 +58,7 @@ reference: $(STAMP)  ## go on with the recorded runs in notebooks/results (hours
 pretrained: $(STAMP)  ## train the shipped networks anew, and what they are compared with (an hour)
 	$(BIN)/python tests/tools/pretrain.py
 
-clinic: $(STAMP)  ## run the broken runs of chapter 13 and their healthy twins anew (two minutes)
+clinic: $(STAMP)  ## run the broken runs of chapter 13 and their healthy twins anew (ten minutes)
 	$(BIN)/python tests/tools/clinic.py
 
 faults: $(STAMP)  ## kill, damage, fill the disk ...: all faults at full counts, and their table
