@@ -15,7 +15,7 @@ FRESH  := export HPKIT_RUNS=$$(mktemp -d); trap 'rm -rf "$$HPKIT_RUNS"' EXIT;
 
 .DEFAULT_GOAL := help
 .PHONY: help install run lab check test browser notebooks site class figure reference pretrained clinic \
-        faults benchmark gpu-check replica colab badges lock clean clean-cache
+        faults gpu-check benchmark replica colab badges lock clean clean-cache
 
 help:  ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

@@ -132,13 +132,14 @@ def changes(image: object, act: Callable[[], None]) -> None:
 
 
 def step(control: object) -> None:
-    """Move a slider or a list by one with the keyboard: on, or back from its end."""
-    slider = control.get_attribute("role") == "slider"
-    ask_value = ("control => control.getAttribute('aria-valuenow')" if slider
-                 else "control => control.selectedIndex")
-    before = control.evaluate(ask_value)
-    for key in ("ArrowRight", "ArrowLeft") if slider else ("ArrowDown", "ArrowUp"):
-        if control.evaluate(ask_value) == before:
+    """Move a slider by one with the keyboard, on or back from its end; a list to its next entry."""
+    if control.get_attribute("role") != "slider":
+        entries, now = control.evaluate("control => [control.length, control.selectedIndex]")
+        control.select_option(index=(now + 1) % entries)
+        return
+    before = control.get_attribute("aria-valuenow")
+    for key in ("ArrowRight", "ArrowLeft"):
+        if control.get_attribute("aria-valuenow") == before:
             control.press(key)
 
 
