@@ -147,7 +147,7 @@ def outcome(place: Path) -> dict[str, object]:
         name = str(path.relative_to(place))
         if re.search(r"\.partial-|\.part$|\.lock$|/lock$", name) or not path.is_file():
             continue
-        if path.suffix in (".npy", ".safetensors", ".png", ".sums") or path.name == "table.csv":
+        if path.suffix in (".npy", ".safetensors", ".png") or path.name == "table.csv":
             found[name] = path.read_bytes()
         if path.name == "history.csv":
             found[name] = pd.read_csv(path).drop(columns="seconds").to_csv()
