@@ -2,7 +2,9 @@
 
 import os
 import tempfile
+import threading
 from collections import defaultdict
+from itertools import count
 
 import matplotlib
 import pytest
@@ -12,7 +14,7 @@ from nbformat.v4 import new_code_cell
 from nbval.plugin import IPyNbCell
 from tiny import QUICK, write_data
 
-from hpkit import runs
+from hpkit import live, runs, widgets
 from hpkit.configs import DenoiserConfig, DescriptorConfig
 from hpkit.photos import photos_folder
 
@@ -47,6 +49,19 @@ def descriptor(folder):
     return DescriptorConfig(data=folder, samples=8, optimizer="nadam", denoiser_epochs=1,
                             denoiser_samples=8, pairs=20, queries=2, distractors=4, **QUICK,
                             **MACHINE)
+
+
+@pytest.fixture
+def store(tmp_path, monkeypatch):
+    """Of panels: a test's runs are its own, no training outlives it; pictures are numbers: quicker.
+    """
+    numbers = count()
+    monkeypatch.setattr(widgets, "to_png", lambda figure: b"\x89PNG%d" % next(numbers))
+    monkeypatch.setenv("HPKIT_RUNS", str(tmp_path / "runs"))
+    monkeypatch.setattr(live, "REDRAW", 0)
+    yield tmp_path / "runs"
+    live.end_training()
+    assert live.THREAD not in [thread.name for thread in threading.enumerate()]
 
 
 @pytest.fixture

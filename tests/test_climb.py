@@ -1,13 +1,12 @@
 """A model of one's own: trained through the store, scored as `evaluate` does, put on the ladder."""
 
 import threading
-from itertools import count
 
 import matplotlib
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
-from tiny import QUICK, write_data
+from tiny import QUICK
 
 from hpkit import climb, lessons, live, widgets
 from hpkit.claims import DESCRIPTOR
@@ -26,19 +25,7 @@ STEPS = pd.DataFrame({"rung": ["low", "high"], "seconds": [40.0, 600.0], "mean":
                       "seeds": [5, 1]})
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return write_data(tmp_path_factory.mktemp("data"))
-
-
-@pytest.fixture(autouse=True)
-def store(tmp_path, monkeypatch):
-    numbers = count()
-    monkeypatch.setattr(widgets, "to_png", lambda figure: b"\x89PNG%d" % next(numbers))
-    monkeypatch.setenv("HPKIT_RUNS", str(tmp_path / "runs"))
-    monkeypatch.setattr(live, "REDRAW", 0)
-    yield tmp_path / "runs"
-    live.end_training()
+pytestmark = pytest.mark.usefixtures("store")
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ import base64
 import sys
 import threading
 from dataclasses import replace
-from itertools import count
 
 import matplotlib
 import pandas as pd
@@ -22,16 +21,7 @@ NAMES = ("optimizer", "lr", "batch_size", "depth", "init", "objective", "epochs"
 PATIENCE = 60  # seconds until a test that hangs has failed
 
 
-@pytest.fixture(autouse=True)
-def store(tmp_path, monkeypatch):
-    """Runs of a test are its own, and no training outlives it; pictures are numbers: quicker."""
-    numbers = count()
-    monkeypatch.setattr(widgets, "to_png", lambda figure: b"\x89PNG%d" % next(numbers))
-    monkeypatch.setenv("HPKIT_RUNS", str(tmp_path / "runs"))
-    monkeypatch.setattr(live, "REDRAW", 0)
-    yield tmp_path / "runs"
-    live.end_training()
-    assert not training()
+pytestmark = pytest.mark.usefixtures("store")
 
 
 @pytest.fixture
