@@ -14,7 +14,7 @@ ROOT   := $(if $(filter 0,$(shell id -u)),--allow-root)
 FRESH  := export HPKIT_RUNS=$$(mktemp -d); trap 'rm -rf "$$HPKIT_RUNS"' EXIT;
 
 .DEFAULT_GOAL := help
-.PHONY: help install run lab check test browser notebooks site class figure reference pretrained clinic \
+.PHONY: help install run lab check test browser notebooks site class marks figure reference pretrained clinic \
         faults gpu-check benchmark replica colab badges lock clean clean-cache
 
 help:  ## list the targets
@@ -48,6 +48,11 @@ site: $(STAMP)  ## make the site of the notebooks as they are, in seconds, witho
 
 class: $(STAMP)  ## write dist/hpkit-class.zip for students: no solutions, no outputs
 	$(BIN)/python tests/tools/classroom.py dist
+
+# HANDED=FOLDER holds a folder for each student, with the notebooks of that student.
+marks: $(STAMP)  ## run what students hand in, and write who solved what: make marks HANDED=FOLDER
+	@test -d "$(HANDED)" || { echo "HANDED='$(HANDED)': expected a folder, STUDENT/*.ipynb in it"; exit 1; }
+	$(BIN)/python tests/tools/classroom.py --marks "$(HANDED)"
 
 figure: $(STAMP)  ## draw the figure of the README anew
 	$(BIN)/python tests/tools/figure.py

@@ -2,6 +2,7 @@
 
 import getpass
 import inspect
+import os
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -106,7 +107,8 @@ def report() -> pd.DataFrame:
 
 
 def _file(kind: str) -> Path:
-    return cache_folder() / f"{kind}-{getpass.getuser()}.json"
+    folder = os.environ.get("HPKIT_PROGRESS") or cache_folder()
+    return Path(folder) / f"{kind}-{getpass.getuser()}.json"
 
 
 def _kept(kind: str) -> dict:

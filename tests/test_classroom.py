@@ -5,8 +5,10 @@ from pathlib import Path
 
 import classroom
 import nbformat
+import pandas as pd
 import pytest
 from anatomy import complaints, is_exercise
+from nbformat.v4 import new_code_cell, new_notebook
 
 from hpkit import book
 
@@ -17,16 +19,27 @@ NOTEBOOKS = book.find_notebooks([])
 def given(tmp_path_factory) -> Path:
     """The folder that a student unpacks."""
     folder = tmp_path_factory.mktemp("class")
-    with zipfile.ZipFile(classroom.pack(
-            classroom.ROOT, folder, classroom.NAME, classroom.for_students)) as archive:
+    classroom.main([str(folder)])
+    with zipfile.ZipFile(folder / f"{classroom.NAME}.zip") as archive:
         archive.extractall(folder)
     return folder / classroom.NAME
 
 
 def test_students_get_every_notebook_and_a_wheel(given):
-    names = sorted(path.name for path in given.iterdir())
-    assert names[:-1] == [path.name for path in NOTEBOOKS]
-    assert names[-1].startswith("hpkit-") and names[-1].endswith(".whl")
+    *names, readme, wheel = sorted(path.name for path in given.iterdir())
+    assert names == [path.name for path in NOTEBOOKS]
+    assert wheel.startswith("hpkit-") and wheel.endswith(".whl")
+    assert "pip install" in (given / readme).read_text(encoding="utf-8")
+
+
+def untold(text: str) -> str:
+    """A text with a question in the place of what is said under "What we see"."""
+    lines, telling = [], False
+    for line in text.splitlines():
+        telling = line.startswith("### What we see") or (telling and not line.startswith("#"))
+        if not telling or line.startswith("#"):
+            lines += [line, classroom.ASK] if telling else [line]
+    return "\n".join(lines)
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
@@ -40,14 +53,39 @@ def test_solutions_and_outputs_are_gone_and_nothing_else(path, given):
         (c.id, c.source, c.metadata) for c in code[0]]
     assert not [cell for cell in code[1] if cell.outputs or cell.execution_count]
     texts = [cell.source for cell in after.cells if cell.cell_type == "markdown"]
-    unfolded = [classroom.FOLDED.sub("", cell.source) for cell in before.cells
-                if cell.cell_type == "markdown"]
-    assert "".join("".join(texts).split()) == "".join("".join(unfolded).split())
+    whole = [classroom.FOLDED.sub("", cell.source) for cell in before.cells
+             if cell.cell_type == "markdown"]
+    assert "".join("".join(texts).split()) == "".join("".join(map(untold, whole)).split())
     exercises = [c.metadata.exercise for c in after.cells if c.cell_type == "code"
                  and is_exercise(c)]
     missed = [f"exercise {name} has no fenced solution in <details> below it"
               for name in exercises]
     assert complaints(given / path.name) == [*missed, "its cells were not all run once, in order"]
+
+
+def handed_in(path: Path, *answers: str) -> None:
+    checks = [f"lessons.check('overlap_of_larger', {answer})" for answer in answers]
+    cells = ["from hpkit import lessons", *checks]
+    notebook = new_notebook(cells=[new_code_cell(cell) for cell in cells])
+    path.parent.mkdir(parents=True)
+    nbformat.write(notebook, path)
+
+
+@pytest.mark.timeout(120)
+def test_what_students_hand_in_is_a_row_each(tmp_path, monkeypatch, capsys):
+    """Two hand in notebooks of one name; a third one's breaks before its exercise."""
+    monkeypatch.setenv("HPKIT_PROGRESS", "")
+    handed_in(tmp_path / "anna" / "one.ipynb", "...", "0.8")
+    handed_in(tmp_path / "ben" / "one.ipynb", "...")
+    handed_in(tmp_path / "eve" / "one.ipynb", "1 / 0")
+    classroom.main(["--marks", str(tmp_path)])
+    found = pd.read_csv(tmp_path / "marks.csv").to_numpy().tolist()
+    assert found == [["anna", "one", "overlap_of_larger", "✗"],
+                     ["ben", "one", "overlap_of_larger", "–"],
+                     ["eve", "one", "runs to its end", "✗"]]
+    assert "✗" in capsys.readouterr().out
+    (tries,) = (tmp_path / "run" / "anna").glob("exercises-*.json")
+    assert '"tries": 1' in tries.read_text()
 
 
 @pytest.mark.slow

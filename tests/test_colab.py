@@ -121,7 +121,7 @@ def installed(monkeypatch, folder: Path, address: str = "") -> list[str]:
 
 
 def test_the_first_cell_installs_the_clone_or_the_wheel_or_from_the_address(tmp_path, monkeypatch):
-    with pytest.raises(AssertionError, match=r"^hpkit is not here: put hpkit-colab.zip beside"):
+    with pytest.raises(AssertionError, match=r"^hpkit is not here: put its \.whl or hpkit-colab"):
         installed(monkeypatch, tmp_path)
     assert installed(monkeypatch, tmp_path, ARCHIVE) == [ARCHIVE]
     with zipfile.ZipFile(tmp_path / "hpkit-colab.zip", "w") as archive:

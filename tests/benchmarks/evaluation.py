@@ -122,9 +122,9 @@ def whole(points: np.ndarray, tasks: Tasks) -> dict[str, float]:
 
 def memory(points: np.ndarray, tasks: Tasks) -> None:
     """Peak memory above descriptors and tasks, in GB, as JSON."""
-    before = measure.peak()
+    before = measure.memory("VmRSS")
     evaluation.evaluate(points, tasks, device="cpu")
-    print(json.dumps({"descriptors": points.nbytes / 1e9, "above": measure.peak() - before}))
+    print(json.dumps({"descriptors": points.nbytes / 1e9, "above": measure.memory() - before}))
 
 
 def main() -> None:

@@ -88,16 +88,20 @@ def report(out: Path, name: str, tables: dict[str, pd.DataFrame]) -> None:
     for title, table in tables.items():
         print(f"\n{title}\n{table.to_string(float_format=lambda v: f'{v:.4g}')}", flush=True)
     out.mkdir(parents=True, exist_ok=True)
-    rows = {title: table.reset_index().to_dict("records") for title, table in tables.items()}
-    text = json.dumps({"machine": about, "tables": rows}, indent=1, default=float)
+    rows = {title: table.reset_index().astype(object).where(table.reset_index().notna(), None)
+            .to_dict("records") for title, table in tables.items()}  # NaN is not JSON
+    text = json.dumps({"machine": about, "tables": rows}, indent=1, default=float, allow_nan=False)
     (out / f"{name}.json").write_text(text + "\n")
 
 
-def peak() -> float:
-    """Peak resident memory of this process, GB. (getrusage would count its parent's, too.)"""
+def memory(kind: str = "VmHWM") -> float:
+    """Resident memory of this process, GB: its peak, or "VmRSS", what it holds now.
+
+    Without /proc always the peak, as getrusage has it.
+    """
     status = Path("/proc/self/status")
     if status.exists():
-        return int(re.search(r"VmHWM:\s+(\d+) kB", status.read_text())[1]) / 1e6
+        return int(re.search(rf"{kind}:\s+(\d+) kB", status.read_text())[1]) / 1e6
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
 
 

@@ -86,7 +86,7 @@ def step(arguments: list[str]) -> None:
     torch.set_num_threads(chosen.threads)
     work = {"train": train, "describe": describe}[chosen.step]
     spent = work(chosen.folder, chosen.sequences, chosen.samples, chosen.epochs)
-    print(json.dumps({"seconds": sum(spent), "GB": measure.peak()}))
+    print(json.dumps({"seconds": sum(spent), "GB": measure.memory()}))
 
 
 def main() -> None:

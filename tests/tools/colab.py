@@ -34,7 +34,7 @@ if getattr(find_spec("hpkit"), "origin", None) is None:  # as on Colab; else not
     call([sys.executable, "-m", "zipfile", "-e", "hpkit-colab.zip", "."], capture_output=True)
     wheels = sorted(glob("hpkit-*.whl") + glob("hpkit-colab/hpkit-*.whl"))[-1:]
     found = ["-e", ".."] if glob("../hpkit/lessons.py") else wheels or [address]
-    assert found[0], "hpkit is not here: put hpkit-colab.zip beside this notebook (`make colab`)"
+    assert found[0], "hpkit is not here: put its .whl or hpkit-colab.zip beside this notebook"
     call([sys.executable, "-m", "pip", "install", "-q", *found], check=True)
     sys.path += [".."] * ("-e" in found)
 if "google.colab" in sys.modules:
@@ -116,8 +116,9 @@ def build_wheel(root: Path, to: Path) -> None:
 
 
 def pack(root: Path, to: Path, name: str = "hpkit-colab",
-         change: Callable[[nbformat.NotebookNode], object] = lambda notebook: None) -> Path:
-    """`to/NAME.zip`: a wheel of hpkit and the notebooks, each after `change(notebook)`."""
+         change: Callable[[nbformat.NotebookNode], object] = lambda notebook: None,
+         **texts: str) -> Path:
+    """`to/NAME.zip`: a wheel of hpkit, the notebooks, each after `change(notebook)`, and texts."""
     to.mkdir(parents=True, exist_ok=True)
     with (tempfile.TemporaryDirectory() as folder,
           zipfile.ZipFile(to / f"{name}.zip", "w", zipfile.ZIP_DEFLATED) as archive):
@@ -128,6 +129,8 @@ def pack(root: Path, to: Path, name: str = "hpkit-colab",
             notebook = nbformat.read(path, 4)
             change(notebook)
             archive.writestr(f"{name}/{path.name}", nbformat.writes(notebook) + "\n")
+        for title, text in texts.items():
+            archive.writestr(f"{name}/{title}.txt", text)
     return to / f"{name}.zip"
 
 
