@@ -79,7 +79,7 @@ benchmark: $(STAMP)  ## measure speed and memory beside the Keras baseline (15 m
 	    $(BIN)/python tests/benchmarks/$$name.py || failed="$$failed $$name"; done; \
 	    test -z "$$failed" || { echo "no figures from:$$failed"; exit 1; }
 
-replica: $(STAMP)  ## fetch, convert and score a replica of HPatches at its real size (12 GB of disk)
+replica: $(STAMP)  ## fetch, convert and score a replica of HPatches (12 GB of disk)
 	$(BIN)/python tests/benchmarks/replica.py
 
 colab: $(STAMP)  ## write dist/hpkit-colab.zip: the notebooks for Colab, with all they need

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from tqdm.auto import tqdm
 
-from hpkit.devices import exact, memory_layout, resolve_device, resolve_precision
+from hpkit.devices import exact, keep_memory, memory_layout, resolve_device, resolve_precision
 from hpkit.patches import PATCH_TYPES, PatchSet
 
 LARGEST = 20_000 * 1024 * 8  # bytes of an array: more points, of more values, than any has
@@ -57,6 +57,7 @@ def _outputs(function: nn.Module | Callable, patches: np.ndarray, batch_size: in
     modes = []
     if isinstance(function, nn.Module):
         chosen = resolve_device(device)
+        keep_memory()
         modes = [(module, module.training) for module in function.modules()]
         function = _network(function, chosen, resolve_precision(precision, chosen))
         batch_size = min(batch_size, 128) if chosen.type == "cpu" else batch_size  # more is slower

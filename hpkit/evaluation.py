@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from hpkit.descriptors import denoise, describe, read_descriptors
-from hpkit.devices import resolve_device
+from hpkit.devices import keep_memory, resolve_device
 from hpkit.patches import LEVELS, PATCH_TYPES, read_split
 from hpkit.ranking import (
     EPSILON,
@@ -146,6 +146,7 @@ def _points(descriptors: np.ndarray | Tensor, tasks: Tasks, device: str) -> Tens
         number = tasks.sequence[row]
         raise ValueError(f"the descriptor of {tasks.names[number]}/{PATCH_TYPES[column]}, row "
                          f"{row - np.searchsorted(tasks.sequence, number)}, is not finite")
+    keep_memory()  # each matrix of distances takes the place of the last one
     chosen = resolve_device(device)
     return torch.from_numpy(descriptors).to("cpu" if chosen.type == "mps" else chosen)  # no float64
 

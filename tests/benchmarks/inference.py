@@ -1,9 +1,9 @@
 """Patches described and denoised a second, beside the `predict` loop of the Keras baseline.
 
-python tests/benchmarks/inference.py [--patches 4096] [--rounds 5]
+python tests/benchmarks/inference.py [--patches 2048] [--rounds 5]
 
 The baseline's loop calls `predict` for one batch of 128 after the other. hpkit picks its batch by
-itself; the second table shows what other batches would give. A minute and a half on two cores.
+itself; the second table shows what other batches would give. Two minutes on two cores.
 """
 
 import tempfile
@@ -22,7 +22,7 @@ BATCHES = (16, 32, 64, 128, 256, 1024)
 
 
 def main() -> None:
-    chosen = measure.options(__doc__, patches={"type": int, "default": 4096},
+    chosen = measure.options(__doc__, patches={"type": int, "default": 2048},
                              rounds={"type": int, "default": 5})
     noisy = load("photos").train["noisy"]
     patches = noisy.reshape(-1, 32, 32)[:chosen.patches]

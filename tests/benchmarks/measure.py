@@ -36,7 +36,7 @@ def machine() -> dict[str, object]:
             "precision": resolve_precision("auto", resolve_device("cpu")),
             "system": platform.platform(), "python": platform.python_version(),
             **{name: importlib.metadata.version(name) for name in VERSIONS},
-            "finished": time.strftime("%Y-%m-%d %H:%M")}
+            "finished": time.strftime("%Y-%m-%d %H:%M"), "arguments": " ".join(sys.argv[1:])}
 
 
 def options(description: str, **more: dict) -> argparse.Namespace:

@@ -1,13 +1,13 @@
 """Seconds of training until a descriptor is as good as the coursework's final model.
 
-python tests/benchmarks/quality.py [--scale 4] [--seeds 1]
+python tests/benchmarks/quality.py [--scale 2] [--seeds 1]
 
 The target is the matching mAP that the final model has in the end on the noisy validation patches
 (its denoiser cleans them), trained at `scale` times the scale of the recorded results. The
 coursework's baseline and this final model are scored after each epoch, the denoiser's seconds
 included; scoring is not counted. The best recipe is one network for noisy patches, without a
 denoiser, whose learning rate falls over the whole training: it is trained from the start with 1024
-samples, then twice as many, until one training reaches the target. Four minutes on two cores.
+samples, then twice as many, until one training reaches the target. Five minutes on two cores.
 """
 
 import tempfile
@@ -67,7 +67,7 @@ def best(target: float, seed: int, validation) -> tuple[dict, float]:
 
 
 def main() -> None:
-    chosen = measure.options(__doc__, scale={"type": int, "default": 4},
+    chosen = measure.options(__doc__, scale={"type": int, "default": 2},
                              seeds={"type": int, "default": 1})
     validation, rows = load("photos", points=POINTS).validation, []
     for seed in range(chosen.seeds):

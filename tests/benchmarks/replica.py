@@ -1,4 +1,4 @@
-"""A replica of HPatches at its real size, fetched, converted, opened, sampled and trained on.
+"""A replica of HPatches with all its sequences, fetched, converted, opened, sampled and trained on.
 
 `python tests/benchmarks/replica.py [--points 862] [--json FILE]` builds 116 sequences of 65 × 65
 patches (1.6 million with the default) from the embedded photos in a temporary folder, as one zip,

@@ -2,9 +2,9 @@
 
 python tests/benchmarks/scaling.py [--points 862]
 
-Each measurement is a process of its own: seconds without its start, and peak resident memory. The
-largest set has 116 sequences and 1.6 million patches, as HPatches, of random grey levels, written
-as arrays to a temporary folder (2 GB of disk). Two minutes on two cores.
+Each measurement is a process of its own, the quicker of two: seconds without its start, and peak
+resident memory. The largest set has 116 sequences and 1.6 million patches of random grey levels,
+written as arrays to a temporary folder (2 GB of disk). Four minutes on two cores.
 """
 
 import argparse
@@ -67,8 +67,10 @@ def table(work: str, folder: Path, changed: str, values: tuple[int, ...], thread
     rows = []
     for value in values:
         given = usual | {changed: value}
-        found = measure.in_own_process(__file__, "--step", work, "--folder", folder, "--threads",
-                                       threads, *(f"--{k}={v}" for k, v in given.items()))
+        command = ["--step", work, "--folder", folder, "--threads", threads,
+                   *(f"--{k}={v}" for k, v in given.items())]
+        found = min((measure.in_own_process(__file__, *command) for _ in range(2)),
+                    key=lambda one: one["seconds"])
         rows.append({changed: value, "seconds": found["seconds"],
                      f"seconds per {changed}": found["seconds"] / value, "peak GB": found["GB"]})
     return pd.DataFrame(rows).set_index(changed)

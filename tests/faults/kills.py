@@ -2,7 +2,7 @@
 
 `python tests/faults/kills.py` kills the building of data, a training, a sweep and a toy book at 50
 random moments, damages each kind of file 1,000 times, runs the tests of all other faults, writes
-tests/faults/table.csv, and puts the table into README.md between its two `faults` marks. About
+tests/faults/table.csv, and puts the table into README.md. About
 ten minutes on two cores.
 """
 
@@ -32,9 +32,8 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
-sys.path.insert(0, str(ROOT / "tests"))
-TABLE, README = HERE / "table.csv", ROOT / "README.md"
-MARKS = "<!-- faults: written by make faults -->", "<!-- end of faults -->"
+sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests" / "tools")]
+TABLE = HERE / "table.csv"
 COLUMNS = ["what", "how often", "what happened"]
 FORK = multiprocessing.get_context("forkserver")  # children of one that only imported torch
 FORK.set_forkserver_preload(["hpkit.runs", "hpkit.photos"])
@@ -285,16 +284,10 @@ def damage(examples: int) -> list[tuple]:
 
 
 def markdown(table: pd.DataFrame) -> str:
-    """The table as it stands in README.md, marks included."""
-    rows = ["| " + " | ".join(row) + " |" for row in [COLUMNS, ["---"] * 3, *table.to_numpy()]]
-    return "\n".join([MARKS[0], *rows, MARKS[1]])
+    """The table as it stands in README.md."""
+    import readme
 
-
-def into_readme(text: str) -> None:
-    """Between its marks, where it has them."""
-    old = README.read_text()
-    pattern = f"{re.escape(MARKS[0])}.*{re.escape(MARKS[1])}"
-    README.write_text(re.sub(pattern, lambda _: text, old, flags=re.S))
+    return readme.markdown(COLUMNS, table.to_numpy())
 
 
 def main() -> None:
@@ -310,7 +303,9 @@ def main() -> None:
              for what, (tests, happened) in OTHERS.items()]
     table = pd.DataFrame(rows, columns=COLUMNS)
     table.to_csv(TABLE, index=False)
-    into_readme(markdown(table))
+    import readme
+
+    readme.put("make faults", markdown(table))
     print(markdown(table))
 
 

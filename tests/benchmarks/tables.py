@@ -1,0 +1,115 @@
+"""The README's table of speed, from the figures in `measured`.
+
+python tests/benchmarks/tables.py
+
+Ratios are medians over rounds in which both sides ran in turn; in brackets the least and the most.
+"""
+
+import json
+import sys
+
+from measure import HERE
+
+sys.path.insert(0, str(HERE.parent / "tools"))
+import readme
+
+COLUMNS = ["", "hpkit", "beside it", "ratio"]
+SIDE = "Keras, float32"
+
+
+def figures(script: str) -> dict[str, dict[str, dict]]:
+    """Title of a table -> its rows, by what stands in their first column."""
+    tables = json.loads((HERE / "measured" / f"{script}.json").read_text())["tables"]
+    return {title: {next(iter(row.values())): row for row in rows}
+            for title, rows in tables.items()}
+
+
+def machine(script: str) -> dict[str, object]:
+    return json.loads((HERE / "measured" / f"{script}.json").read_text())["machine"]
+
+
+def beside(what: str, rows: dict[str, dict], arm: str, other: str, unit: str) -> list[str]:
+    """One arm beside another: how many a second, and the ratio with its range."""
+    row = rows[arm]
+    return [f"{what}, {arm.removeprefix('hpkit, ')}", f"{row['median']:,.0f} {unit}/s",
+            f"{rows[other]['median']:,.0f} ({other})",
+            f"{row['ratio']:.1f} [{row['ratio least']:.1f}, {row['ratio most']:.1f}]"]
+
+
+def trained() -> list[list[str]]:
+    found, rows = figures("training"), []
+    for network, what, unit in (("unet", "U-Net trained", "patches"),
+                                ("l2net", "L2-Net trained", "triplets")):
+        arms = found[f"{network}: {unit} a second"]
+        rows += [beside(what, arms, arm, SIDE, unit) for arm in arms
+                 if arm.startswith("hpkit") and "one pass" not in arm]
+    for work in ("denoise", "describe"):
+        arms = figures("inference")[f"{work}: patches a second"]
+        rows += [beside(f"`{work}`", arms, arm, "Keras, predict", "patches") for arm in arms
+                 if arm.startswith("hpkit")]
+    return rows
+
+
+def scored() -> list[list[str]]:
+    return [[f"scoring at full size: {task}", f"{row['hpkit median']:.1f} s",
+             f"{row['seconds']:.0f} s (as the official script does it)",
+             f"{row['times faster']:.0f} [{row['seconds'] / row['hpkit max']:.0f}, "
+             f"{row['seconds'] / row['hpkit min']:.0f}]"]
+            for task, row in figures("evaluation")["seconds at full size"].items()] + [[
+                "memory of it", f"{row['above']:.2f} GB", f"{row['descriptors']:.2f} GB of "
+                "descriptors", ""] for row in figures("evaluation")["memory, GB"].values()]
+
+
+def reached() -> list[list[str]]:
+    """Time to quality, of each seed."""
+    data = json.loads((HERE / "measured" / "quality.json").read_text())["tables"]
+    (rows,) = data.values()
+    best = {row["seed"]: row for row in rows if row["recipe"] == "best recipe"}
+    lines = []
+    for row in (row for row in rows if row["recipe"] != "best recipe"):
+        times = row["times the best recipe's"]
+        other = (f"{row['seconds']:.0f} s ({row['recipe']})" if row["reached"] else
+                 f"{row['mAP']:.3f} after {row['seconds']:.0f} s ({row['recipe']})")
+        lines.append([f"training to the final model's validation mAP ({row['target']:.3f})",
+                      f"{best[row['seed']]['seconds']:.0f} s (best recipe)", other,
+                      f"{times:.0f}" if row["reached"] else f"over {times:.0f}"])
+    return lines
+
+
+def spent() -> list[list[str]]:
+    """How far a step is from the peak of a matrix product, and the share of convolutions."""
+    tables = json.loads((HERE / "measured" / "where_time_goes.json").read_text())["tables"]
+    (parts,) = [row for row in tables["shares"] if row["index"] == "convolutions"]
+    return [[f"a step of 50 ({row['network']}, {row['precision']})",
+             f"{row['milliseconds a step']:.0f} ms: {row['GFLOP/s']:.0f} GFLOP/s",
+             f"{row['peak GFLOP/s']:.0f} (a product of two 2048 × 2048 matrices)",
+             f"{row['share of the peak']:.0%}; convolutions take "
+             f"{parts[row['network'] + ', ' + row['precision']]:.0%}"]
+            for row in tables["a step of 50"]]
+
+
+def scaled() -> list[list[str]]:
+    """The smallest and the largest of each series."""
+    rows = []
+    for title, table in figures("scaling").items():
+        (few, first), *_, (many, last) = table.items()
+        unit = title.partition(" by ")[2].partition(" (")[0] or "patches"
+        rows.append([f"{title}: {few:,} and {many:,} {unit}", f"{first['seconds']:.1f} and "
+                     f"{last['seconds']:.1f} s", f"{first['peak GB']:.2f} and "
+                     f"{last['peak GB']:.2f} GB", f"{last['seconds'] / first['seconds']:.1f}"])
+    return rows
+
+
+def started() -> list[list[str]]:
+    rows = figures("startup")["seconds"]
+    return [[what, f"{row['median']:.2f} s", "", ""] for what, row in rows.items()]
+
+
+def table() -> str:
+    """All of it, as it stands in README.md."""
+    parts = reached(), trained(), spent(), scored(), scaled(), started()
+    return readme.markdown(COLUMNS, [row for part in parts for row in part])
+
+
+if __name__ == "__main__":
+    readme.put("make benchmark", table())
