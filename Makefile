@@ -7,6 +7,8 @@ KERAS  := $(VENV)/keras
 # Only cells tagged nbval-check-output are compared; the others have to run.
 NBVAL  := --nbval-lax --nbval-current-env --nbval-cell-timeout=300 \
           --nbval-sanitize-with=tests/nbval_sanitize.cfg
+# Two files at a time, a thread each: threads that wait for each other cost more than they bring.
+TWO    := -n 2 --dist loadfile
 # JupyterLab refuses to start for root (the usual user inside a container) without this.
 ROOT   := $(if $(filter 0,$(shell id -u)),--allow-root)
 
@@ -34,8 +36,7 @@ check: $(STAMP)  ## ruff and the quick tests, in less than two minutes
 
 test: $(STAMP)  ## every test: ruff, quick tests, notebooks, slow tests
 	$(BIN)/ruff check
-	$(FRESH) $(BIN)/python -m pytest -m "not slow" $(NBVAL) tests notebooks
-	$(BIN)/python -m pytest -m slow
+	$(FRESH) OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(TWO) $(NBVAL) tests notebooks
 
 browser: $(STAMP)  ## use every chapter in a real JupyterLab, through Chromium (15 minutes)
 	HPKIT_BROWSER=all $(BIN)/python -m pytest tests/test_browser.py

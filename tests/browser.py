@@ -100,20 +100,26 @@ def opened(browser: object, address: str, name: str, seconds: float) -> Iterator
     errors, page = [], browser.new_page(viewport=SIZE)
     page.on("console", lambda said: errors.append(said.text) if said.type == "error" else None)
     page.on("pageerror", lambda error: errors.append(str(error)))
-    page.goto(f"{address}/doc/tree/{name}?token=t&reset", timeout=2 * SOON)
+    try:
+        run_all(page, f"{address}/doc/tree/{name}?token=t&reset", seconds)
+        check_outputs(page)
+        yield page
+        page.wait_for_function(READY, timeout=SOON)  # idle, not dead
+        check_outputs(page)
+    finally:
+        page.close()
+        for session in ask(address, "sessions"):
+            ask(address, f"sessions/{session['id']}", "DELETE")
+    assert ask(address, "kernels") == []
+    assert errors == []
+
+
+def run_all(page: object, address: str, seconds: float) -> None:
+    page.goto(address, timeout=2 * SOON)
     page.wait_for_selector(".jp-Notebook", timeout=2 * SOON)
     page.wait_for_function(READY, timeout=SOON)
     page.evaluate(RUN_ALL)
     page.wait_for_function("() => window.allRun", timeout=1000 * seconds)
-    check_outputs(page)
-    yield page
-    page.wait_for_function(READY, timeout=SOON)  # idle, not dead
-    check_outputs(page)
-    page.close()
-    (session,) = ask(address, "sessions")
-    ask(address, f"sessions/{session['id']}", "DELETE")
-    assert ask(address, "kernels") == []
-    assert errors == []
 
 
 def check_outputs(page: object) -> None:
@@ -131,12 +137,15 @@ def changes(image: object, act: Callable[[], None]) -> None:
     expect(image).not_to_have_attribute("src", before, timeout=SOON)
 
 
+def choose_next(choice: object) -> int:
+    """Take the next entry of a list; the number of the one before."""
+    entries, now = choice.evaluate("choice => [choice.length, choice.selectedIndex]")
+    choice.select_option(index=(now + 1) % entries)
+    return now
+
+
 def step(control: object) -> None:
-    """Move a slider by one with the keyboard, on or back from its end; a list to its next entry."""
-    if control.get_attribute("role") != "slider":
-        entries, now = control.evaluate("control => [control.length, control.selectedIndex]")
-        control.select_option(index=(now + 1) % entries)
-        return
+    """Move a slider by one with the keyboard, on or back from its end."""
     before = control.get_attribute("aria-valuenow")
     for key in ("ArrowRight", "ArrowLeft"):
         if control.get_attribute("aria-valuenow") == before:

@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import readme
+from faults import kills
 
 from hpkit.descriptors import read_descriptors
 from hpkit.tasks import read_tasks
@@ -61,3 +63,30 @@ def test_without_keras_one_sentence_says_how_to_get_it(script, monkeypatch, tmp_
     monkeypatch.setenv("HPKIT_KERAS", str(tmp_path / "python"))
     with pytest.raises(SystemExit, match=r"TensorFlow in an environment.*keras\.txt"):
         script("measure").keras_worker(tmp_path / "data.npz", 1)
+
+
+def test_the_readme_has_the_figures_that_were_measured(script):
+    assert readme.table("make benchmark") == script("tables").table()
+
+
+def test_the_readme_has_the_faults_that_were_tried():
+    table = pd.read_csv(kills.TABLE)
+    assert readme.table("make faults") == kills.markdown(table)
+    killed = table[table.what.str.startswith("kill -9")]
+    assert killed["how often"].str.removesuffix(" times").astype(int).sum() == 50
+    damaged = table[table.what.str.startswith("damaged")]
+    assert len(damaged) > 20 and (damaged["how often"] == "1000 files").all()
+
+
+def test_a_table_goes_between_its_marks(monkeypatch, tmp_path):
+    begin, end = readme.marks("make it")
+    monkeypatch.setattr(readme, "README", tmp_path / "README.md")
+    readme.README.write_text(f"before\n{begin}\n\n{end}\nafter\n")
+    for rows in ([["1", "2"]], [["3", "4"], ["5", "6"]]):
+        text = readme.markdown("ab", rows)
+        readme.put("make it", text)
+        assert readme.README.read_text() == f"before\n{begin}\n{text}\n{end}\nafter\n"
+        assert readme.table("make it") == text
+    assert text == "| a | b |\n| --- | --- |\n| 3 | 4 |\n| 5 | 6 |"
+    with pytest.raises(ValueError, match="expected <!-- written by `make tea`"):
+        readme.put("make tea", text)
