@@ -140,11 +140,16 @@ def explore(panel) -> None:
     assert sliders or choices
     for slider in sliders:
         changes(picture, lambda slider=slider: step(slider))
-    for choice in choices:  # and back: what one of them chooses may leave another without effect
-        before = []
-        changes(picture, lambda choice=choice: before.append(choose_next(choice)))
-        changes(picture, lambda choice=choice: choice.select_option(index=before[0]))
+    for choice in choices:
+        there_and_back(picture, choice)
     expect(panel).not_to_contain_text("Error:")
+
+
+def there_and_back(picture, choice) -> None:
+    """Back, because what one list chooses may leave another without effect."""
+    before = []
+    changes(picture, lambda: before.append(choose_next(choice)))
+    changes(picture, lambda: choice.select_option(index=before[0]))
 
 
 @pytest.mark.skipif(not ALL, reason="opens chapter 12: `make browser`")
