@@ -86,7 +86,7 @@ def summed(made: dict) -> str:
     if abs(mine - float(triplet_loss(a, p, n, 1.0, "sum")) / 128) < 1e-4:
         rate = made.get("lr") or 0.0
         return "" if np.isclose(rate, 12.8) else (
-            "the margin fits the mean now, but the learning rate does not: the sum has 0.1, the mean "
+            "the margin fits the mean now, the learning rate does not: the sum has 0.1, the mean "
             f"needs 128 times that, and here it is {rate:g}")
     return (f"on 200 triplets it is {mine:.4f}, expected "
             f"{float(triplet_loss(a, p, n, 1.0, 'sum')):.4f} with the margin of 1")
