@@ -88,6 +88,7 @@ def duplicates(answer: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> str:
     patches = load("photos", points=4).validation["clean"][:, 0]
     first, second = patches[:20], patches[12:][::-1].copy()
     second[-1, 5, 5] ^= 1  # first[12] comes with one other pixel: not the same patch
+    second = np.concatenate([second, first[3:4, :, ::-1]])  # mirrored: another, of the same sum
     found = np.asarray(answer(first.copy(), second.copy()))
     if found.shape != (20,):
         return f"20 patches gave the shape {found.shape}, expected (20,): one answer for each"
@@ -96,6 +97,8 @@ def duplicates(answer: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> str:
         return ""
     if found[12]:
         return "a patch that differs in one pixel is another patch"
+    if found[3]:
+        return "a mirrored patch is another patch, though it has the same sum: compare the pixels"
     if not found.any():
         return "none is found: the same patch may stand in another place of the second array"
     return f"marked {np.flatnonzero(found).tolist()}, expected {np.flatnonzero(expected).tolist()}"

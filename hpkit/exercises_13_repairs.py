@@ -30,7 +30,7 @@ def prescribed(check: Callable[[dict], str], name: str) -> Callable[[Callable], 
 
 
 def learns(made: dict) -> str:
-    """After two short epochs better than the best constant grey."""
+    """After three short epochs better than the best constant grey."""
     from hpkit.training import TrainingDiverged, fit
 
     clean = made["validation"].patches["clean"].astype(float)
@@ -46,7 +46,7 @@ def learns(made: dict) -> str:
 
 
 def alive(made: dict) -> str:
-    """The first layer answers to patches, and so does the output."""
+    """The first layer answers to patches, and so does the output; and it learns."""
     import torch
 
     noisy = torch.from_numpy(made["train"].patches["noisy"][:, 0]).float()[:, None]
@@ -62,11 +62,15 @@ def alive(made: dict) -> str:
     if contrast < 1:
         return (f"the first layer is alive ({seen[0]:.0%} of it), but the output is flat: are the "
                 "other layers?")
-    return ""
+    wrong = learns(made)
+    return wrong and f"it is alive, with an output of contrast {contrast:.3g}, but {wrong}"
 
 
 def summed(made: dict) -> str:
-    """The triplet loss with the sum of squares, or the distance itself, between unit vectors."""
+    """The triplet loss with the sum of squares, or the distance itself, between unit vectors.
+
+    Or what is the same as the sum: its mean, with the margin 128 times smaller, lr larger.
+    """
     import torch
 
     from hpkit.losses import triplet_loss
@@ -80,7 +84,10 @@ def summed(made: dict) -> str:
     if abs(mine - float(triplet_loss(a, p, n, 1.0, "mean"))) < 1e-4:
         return "this is still the mean: between unit vectors it is at most 4/128, and 1 is asked"
     if abs(mine - float(triplet_loss(a, p, n, 1.0, "sum")) / 128) < 1e-4:
-        return "the margin fits the mean now, but every step is still 128 times too short"
+        rate = made.get("lr") or 0.0
+        return "" if np.isclose(rate, 12.8) else (
+            "the margin fits the mean now, the learning rate does not: the sum has 0.1, the mean "
+            f"needs 128 times that, and here it is {rate:g}")
     return (f"on 200 triplets it is {mine:.4f}, expected "
             f"{float(triplet_loss(a, p, n, 1.0, 'sum')):.4f} with the margin of 1")
 

@@ -108,7 +108,8 @@ def test_the_code_as_it_was_run_is_not_right_and_the_solution_is(number):
 @pytest.mark.parametrize(("number", "old", "new", "hint"), [
     (1, '"lr": 0.1', '"lr": 0.00001', "one flat grey has"),
     (2, "-0.3, 0,", "0, 0,", "no unit of the first layer"),
-    (3, "margin=1.0", "margin=1 / 128", "128 times too short"),
+    (2, "-0.3, 0,", "0, 0.3,", "it is alive"),
+    (3, "margin=1.0", "margin=1 / 128", "128 times that"),
     (3, "margin=1.0", "margin=0.5", "expected"),
     (4, "(x * y)", "(torch.nn.functional.normalize(x) * y)", "both vectors"),
     (5, "torch.arange(len(self))", "torch.randperm(len(self))", "same generator"),
@@ -130,7 +131,10 @@ def test_a_typical_wrong_repair_gets_its_hint(number, old, new, hint):
 
 
 def test_a_repair_of_another_kind_is_right_too():
-    """Both lengths divided out in the loss; the Euclidean distance; the other slice moved."""
+    """Both lengths divided out in the loss; the Euclidean distance; the other slice moved.
+
+    And the mean with margin and rate to fit it.
+    """
     code = CODES["patient"]
     for number, old, new in (
         (4, "(x * y)", "(torch.nn.functional.normalize(x) * torch.nn.functional.normalize(y))"),
@@ -138,6 +142,8 @@ def test_a_repair_of_another_kind_is_right_too():
     ):
         repaired = clinic.function(SPACE, code[number].replace(old, new), number)
         assert lessons.EXERCISES[f"repair_{number}"](repaired) == "", number
+    fitted = code[3].replace("margin=1.0", "margin=1 / 128").replace('"lr": 0.1', '"lr": 12.8')
+    assert lessons.EXERCISES["repair_3"](clinic.function(SPACE, fitted, 3)) == ""
 
 
 @pytest.mark.parametrize(("answer", "hint"), [
@@ -146,6 +152,7 @@ def test_a_repair_of_another_kind_is_right_too():
     (lambda a, b: np.array([any(np.abs(x.astype(int) - y).max() < 5 for y in b) for x in a]),
      "one pixel"),
     (lambda a, b: np.ones(20, bool), "one pixel"),
+    (lambda a, b: np.isin(a.sum((1, 2)), b.sum((1, 2))), "the same sum"),
     (lambda a, b: ~np.array([x.tobytes() in {y.tobytes() for y in b} for x in a]), ""),
 ])
 def test_duplicates_hints(answer, hint):
