@@ -70,7 +70,7 @@ def four_points(answer: Callable) -> str:
 
 
 EXERCISES: dict[str, Callable[[object], str]] = {
-    "clean_draw": number(0.6**4, 1e-4, "four matches, each right with 0.6, all at once: multiply", {
+    "clean_draw": number(0.6**4, 5e-4, "four matches, each right with 0.6, all at once: multiply", {
         0.6: "that is one match; a homography needs four",
         0.4**4: "that is the chance that all four are wrong",
         1 - 0.6**4: "that is the chance that at least one of the four is wrong",
@@ -81,7 +81,7 @@ EXERCISES: dict[str, Callable[[object], str]] = {
         7: "that is for one right match; a draw needs four at once",
         34: "that is for the 0.6 of the first exercise: now it is one half"}),
     "four_points": four_points,
-    "largest_mean": number(4 / 128, 1e-6, "opposite unit vectors: what is |a - b|² / 128?", {
+    "largest_mean": number(4 / 128, 1.3e-3, "opposite unit vectors: what is |a - b|² / 128?", {
         4.0: "that is the sum of the squares: divide by the number of dimensions",
         2.0: "that is the Euclidean distance, not the mean of the squares",
         2 / 128: "that is for vectors at a right angle: opposite ones are farther apart",

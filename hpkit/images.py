@@ -14,9 +14,10 @@ def read_image(data: bytes | str | Path, limit_megapixels: float = 50,
                longest: int = 800) -> np.ndarray:
     """A photo in grey, its longest side at most so many pixels, turned as its camera says.
 
-    data: the bytes of a file, or its path -> uint8 (h, w). Raises ValueError, before it decodes
-    anything, for what is no image or has more megapixels; and for files that break off, and for
-    sides under 32 pixels. Formats: JPEG, PNG, WebP, TIFF, BMP, GIF, PPM.
+    data: the bytes of a file, or its path -> uint8 (h, w). Keypoints and homographies found in it
+    are in its pixels, not the file's, and `longest` changes them. Raises ValueError, before it
+    decodes anything, for what is no image or has more megapixels; and for files that break off,
+    and for sides under 32 pixels. Formats: JPEG, PNG, WebP, TIFF, BMP, GIF, PPM.
     """
     name = "this file" if isinstance(data, bytes) else str(data)
     try:

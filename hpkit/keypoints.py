@@ -1,6 +1,7 @@
 """From a photo to descriptors of its keypoints, cut in the way of the patches for training."""
 
 from collections.abc import Callable, Sequence
+from functools import cache
 
 import cv2
 import numpy as np
@@ -40,8 +41,14 @@ def describe_keypoints(image: np.ndarray, keypoints: Sequence[cv2.KeyPoint] | np
     patches = keypoint_patches(image, keypoints, magnification)
     if not len(patches):
         return np.empty((0, 128), np.float32)
-    return describe(pretrained() if descriptor is None else descriptor, patches, device=device,
+    return describe(_shipped() if descriptor is None else descriptor, patches, device=device,
                     precision=precision)
+
+
+@cache
+def _shipped() -> nn.Module:
+    """The shipped descriptor, read once a process; only `describe_keypoints` has this copy."""
+    return pretrained()
 
 
 def keypoint_patches(image: np.ndarray, keypoints: Sequence[cv2.KeyPoint] | np.ndarray,

@@ -72,7 +72,8 @@ def fit_homography(first: np.ndarray, second: np.ndarray, threshold: float = 3.0
 
     first, second: (m, 2) pixels, wrong pairs among them; threshold: pixels in the second photo.
     -> (3, 3), or None where no four pairs agree, and bool (m,). RANSAC (Fischler and Bolles 1981)
-    as OpenCV's USAC has it, with MAGSAC's score; the same seed gives the same answer.
+    as OpenCV's USAC has it, with the score of MAGSAC++ (Barath, Noskova, Ivashechkin and Matas,
+    CVPR 2020); the same seed gives the same answer.
     """
     first, second = (np.asarray(part, np.float64) for part in (first, second))
     if first.shape != second.shape or first.ndim != 2 or first.shape[1] != 2:
@@ -139,7 +140,8 @@ def match_photos(first: np.ndarray, second: np.ndarray, compute: Callable, *, nu
     """Everything at once: keypoints, descriptors, matches, and the homography they agree on.
 
     compute: a function of (image, keypoints) to descriptors (n, d), such as
-    `partial(describe_keypoints, descriptor=pretrained())` or `opencv_rootsift`.
+    `partial(describe_keypoints, descriptor=pretrained())` or `opencv_rootsift`. Keypoints and
+    homography are in pixels of these images: of a photo that `read_image` shrank, the small ones.
     """
     keypoints = [detect(image, number) for image in (first, second)]
     described = [compute(*both) for both in zip((first, second), keypoints, strict=True)]

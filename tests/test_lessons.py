@@ -102,6 +102,7 @@ def test_a_typical_mistake_gets_its_hint(exercise, answer, hint, capsys):
     ("mutual", lambda d: d.argmin(0)[d.argmin(1)] == np.arange(len(d))),
     ("my_denoiser", lambda p: np.stack([cv2.medianBlur(patch, 5) for patch in p])),
     ("four_points", lambda a, b: -3 * dlt(a, b)), ("draws_needed", 72),
+    ("clean_draw", 0.13), ("largest_mean", 0.0312), ("largest_mean", 0.03),
 ])
 def test_a_right_answer_is_right(exercise, answer, capsys):
     assert said(capsys, exercise, answer) == f"✓ {exercise}: right\n"

@@ -115,6 +115,12 @@ def test_the_shipped_network_describes_unless_another_is_named(points):
                                    precision="float32"))
 
 
+def test_the_shipped_network_is_read_once(points, monkeypatch):
+    first = matching.describe_keypoints(PHOTO, points[:3])
+    monkeypatch.setattr(shipped, "WEIGHTS", None)
+    assert np.array_equal(matching.describe_keypoints(PHOTO, points[:3]), first)
+
+
 def test_colour_is_read_in_opencvs_order(points):
     colour = np.random.RandomState(0).randint(0, 256, (60, 80, 3), np.uint8)
     grey = cv2.cvtColor(colour, cv2.COLOR_BGR2GRAY)
