@@ -77,11 +77,11 @@ def show_ladder(ax: Axes, steps: pd.DataFrame, own: dict[str, tuple[float, float
 def _asides(points: np.ndarray, size: float = 19) -> np.ndarray:
     """How far each round sign moves off its place so that it lies on none before it; in points."""
     ring = [size * r * np.array([np.cos(a), np.sin(a)]) for r in (0, 1, 2, 3)
-            for a in np.radians([0, 45, -45, 90, -90, 135, -135, 180])]
+            for a in np.radians([-30, 30, -90, 90, 0])]  # to the left is the axis
     placed = []
     for point in points:
         free = (point + aside for aside in ring
-                if all(np.hypot(*(point + aside - other)) > 0.99 * size for other in placed))
+                if all(np.hypot(*(point + aside - other)) > 0.95 * size for other in placed))
         placed.append(next(free, point))
     return np.array(placed) - points
 
