@@ -5,6 +5,7 @@ What is scored is what `hpkit.runs.run` scores: the test photos, by the mAP of a
 
 from collections.abc import Callable, Iterator
 
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import SubFigure
@@ -53,17 +54,36 @@ def show_ladder(ax: Axes, steps: pd.DataFrame, own: dict[str, tuple[float, float
              for number, step in enumerate(steps.itertuples())]
     for letter, (label, (x, y)) in zip("ABCDE", own.items(), strict=False):
         marks.append((letter, f"{' '.join(label.split())}: {y:.3f}", x, y, "s", "0.2"))
-    for line, (sign, label, x, y, shape, colour) in enumerate(marks):
-        ax.plot(x, y, shape, ms=13, mfc="w", color=colour)
-        ax.text(x, y, sign, ha="center", va="center", fontsize=8)
+    for _, _, x, y, shape, colour in marks:
+        ax.plot(x, y, shape, ms=3, color=colour)
+    ax.set_xscale("log")
+    points = ax.transData.transform([mark[2:4] for mark in marks]) * 72 / ax.get_figure().dpi
+    for line, (mark, aside) in enumerate(zip(marks, _asides(points), strict=True)):
+        sign, label, x, y, shape, colour = mark
+        box = {"boxstyle": {"o": "circle", "s": "square"}[shape], "fc": "w", "ec": colour}
+        ax.annotate(sign, (x, y), aside, textcoords="offset points", ha="center", va="center",
+                    fontsize=8, bbox=box, arrowprops={"arrowstyle": "-", "color": colour},
+                    zorder=9 - line / 99)
         ax.text(1.02, 1 - line / max(len(marks), 14), f"{sign}  {label}", fontsize=8, va="top",
                 transform=ax.transAxes, weight="bold" if shape == "s" else "normal")
     ticks = [20, 50, 100, 200, 500, 1000]
     title = f"Your best: {max(y for _, y in own.values()):.3f}" if own else "Where will yours be?"
-    ax.set(xscale="log", xlabel="seconds of training", ylabel=ylabel, title=title)
+    ax.set(xlabel="seconds of training", ylabel=ylabel, title=title)
     ax.set_xticks(ticks, ticks)
     ax.minorticks_off()
     return ax
+
+
+def _asides(points: np.ndarray, size: float = 19) -> np.ndarray:
+    """How far each round sign moves off its place so that it lies on none before it; in points."""
+    ring = [size * r * np.array([np.cos(a), np.sin(a)]) for r in (0, 1, 2, 3)
+            for a in np.radians([-30, 30, -90, 90, 0])]  # to the left is the axis
+    placed = []
+    for point in points:
+        free = (point + aside for aside in ring
+                if all(np.hypot(*(point + aside - other)) > 0.95 * size for other in placed))
+        placed.append(next(free, point))
+    return np.array(placed) - points
 
 
 class Climb(live.Panel):

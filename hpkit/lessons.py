@@ -75,13 +75,18 @@ def predict(claim: str, verdict: str, confidence: float = ...) -> None:
 
 
 def reveal(claim: str, verdict: str) -> None:
-    """Print a verdict, and what your bet on it cost (Brier 1950): 0 for a prophet, 1 at worst."""
-    table, _ = calibration({claim: verdict})
-    for row in table.itertuples():
-        print(f"{claim} {verdict}. You said: {row.predicted}, {row.confidence:.0%} sure. "
-              f"That costs {row.penalty:.2f} (0: certain and right; 1: certain and wrong).")
-    if table.empty:
+    """Print a verdict, what your bet on it cost (Brier 1950), and your mean over those revealed."""
+    bet = _kept("predictions").get(claim)
+    if not bet:
         print(f"{claim} {verdict}. (You made no bet.)")
+        return
+    _keep("predictions", claim, bet | {"revealed": verdict})
+    bets = _kept("predictions").items()
+    table, mean = calibration({name: b["revealed"] for name, b in bets if "revealed" in b})
+    cost = table.penalty[table.claim == claim].item()
+    print(f"{claim} {verdict}. You said: {bet['verdict']}, {bet['confidence']:.0%} sure. It cost "
+          f"you {cost:.2f} (0 is best, 1 worst)"
+          + (f"; your mean over {len(table)} bets is {mean:.2f}." if len(table) > 1 else "."))
 
 
 def calibration(verdicts: dict[str, str]) -> tuple[pd.DataFrame, float]:
@@ -122,25 +127,36 @@ def _keep(kind: str, name: str, value: dict) -> None:
 
 
 def show_claim(table: pd.DataFrame, name: str) -> None:
-    """A claim's contrasts as a figure, and its verdict in a sentence; table: recorded runs."""
+    """A claim's contrasts as a figure, an axis per unit, and its verdict; table: recorded runs."""
     judged, line = judge(table, CLAIMS[name]), conclude(table, CLAIMS[name])
-    mixed = judged.unit.nunique() > 1  # then each line names its own
-    unit = "much" if mixed else f"many {judged.unit[0]}"
-    if mixed:
-        judged.contrast += "\n(" + judged.unit + ")"
-    _, ax = plt.subplots(figsize=(8, 0.42 * len(judged) + 1.2))
-    plots.contrasts(ax, judged, xlabel=f"better by so {unit} (tick: the least that matters)",
-                    title=f"{name} {line['verdict']}")
+    units = dict(list(judged.groupby("unit", sort=False)))
+    _, axes = plt.subplots(len(units), squeeze=False, height_ratios=[*map(len, units.values())],
+                           figsize=(8, 0.42 * len(judged) + 0.8 * len(units) + 0.4))
+    for ax, (unit, rows) in zip(axes[:, 0], units.items(), strict=True):
+        plots.contrasts(ax, rows, xlabel=f"better by so much, in {unit} (tick: the least that "
+                        "matters)", title="" if ax.get_subplotspec().rowspan.start
+                        else f"{name} {line['verdict']}")
     plt.show()
     print(f"{name} {line['verdict']}. Deciding: {line['contrast']}, {line['mean']:+.3f} "
           f"[{line['low']:+.3f}, {line['high']:+.3f}] {line['unit']}, {line['seeds']} seeds.")
     if line["largest"] == 1:
         print("No larger budget was run.")
         return
-    large = judge(table, CLAIMS[name], line["largest"])
-    print(f"At {line['largest']} times the budget {(large.seeds > 0).sum()} of {len(large)} "
-          f"contrasts were run, with at most {large.seeds.max()} seeds; of those decided here "
-          f"{line['turned'] or 'none'} is on the other side there.")
+    print(_beyond(judged, judge(table, CLAIMS[name], line["largest"]), line))
+
+
+def _beyond(judged: pd.DataFrame, large: pd.DataFrame, line: dict) -> str:
+    """What a larger budget says of a claim's contrasts, in a sentence."""
+    run = large[large.seeds > 0]
+    least, most, many = run.seeds.min(), run.seeds.max(), len(run) > 1
+    seeds = (f"{least} to {most} seeds" if least < most else
+             f"{most} seeds" if most > 1 else "one seed")
+    decided = (judged.verdict[run.index] != OPEN).any()
+    return (f"At {line['largest']} times the budget {len(run)} of {len(large)} contrasts "
+            f"{'were' if many else 'was'} run ({seeds}{' each' * many}); "
+            + (f"contradicted at a larger budget: {line['turned']}." if line["turned"] else
+               "none contradicts a verdict above." if decided else
+               "none of them is decided above."))
 
 
 def check(exercise: str, answer: object) -> None:

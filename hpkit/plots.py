@@ -195,7 +195,8 @@ def learning_rates(ax: Axes, runs: pd.DataFrame, *, score: str, ylabel: str,
         ax.plot([], [], "X", ms=10, color="0.4", label="diverged")
     ax.set(xscale="log", xlabel="learning rate (× the default, ringed)", ylabel=ylabel, title=title)
     ax.xaxis.set_major_formatter("{x:g}")
-    ax.legend(frameon=False, ncols=2, fontsize="small")
+    ax.legend(frameon=False, ncols=3, fontsize="small", loc="upper center",
+              bbox_to_anchor=(0.5, -0.2))
     return ax
 
 
@@ -214,8 +215,7 @@ def contrasts(ax: Axes, judged: pd.DataFrame, *, xlabel: str, title: str = "") -
         ax.annotate(row.verdict, (1.01, y), xycoords=("axes fraction", "data"), va="center",
                     fontsize="small")
     ax.set_yticks(range(len(judged)), judged.contrast)
-    ax.invert_yaxis()
-    ax.set(xlabel=xlabel, title=title)
+    ax.set(xlabel=xlabel, title=title, ylim=(len(judged) - 0.5, -0.5))
     return ax
 
 

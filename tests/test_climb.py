@@ -3,6 +3,7 @@
 import threading
 
 import matplotlib
+import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
@@ -118,3 +119,14 @@ def test_the_ladder_numbers_rungs_and_letters_yours():
     said = [text.get_text() for text in ax.texts]
     assert said[::2] == ["0", "1", "A"] and said[-1] == "A  adam, lr 1: 0.250"
     assert (ax.get_title("left") or ax.get_title()) == "Your best: 0.250"
+
+
+def test_signs_of_rungs_that_meet_stand_apart():
+    meeting = pd.DataFrame({"rung": list("abcd"), "seconds": [16.0, 15.7, 15.4, 500.0],
+                            "mean": [0.615, 0.612, 0.610, 0.8], "seeds": 5})
+    ax = climb.show_ladder(Figure().subplots(), meeting, {}, ylabel="mAP")
+    signs = [text for text in ax.texts if text.get_text().isdigit()]
+    aside = np.array([sign.xyann for sign in signs])
+    places = ax.transData.transform(meeting[["seconds", "mean"]]) * 72 / ax.figure.dpi + aside
+    gaps = np.hypot(*(places[:, None] - places).T)[np.triu_indices(4, 1)]
+    assert gaps.min() > 17 and (aside[:, 0] >= -1e-9).all() and np.allclose(aside[[0, 3]], 0)

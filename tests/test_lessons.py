@@ -1,5 +1,6 @@
 """Exercises answer: right, wrong in the usual ways, broken, not attempted; predictions are kept."""
 
+from itertools import product
 
 import cv2
 import matplotlib.pyplot as plt
@@ -33,6 +34,11 @@ def beyond(distances):
     others = np.where(np.eye(len(distances), dtype=bool), 99.0, distances)
     farther = np.where(others > np.diag(distances)[:, None], others, 99.0)
     return np.where((farther == 99).all(1)[:, None], others, farther)
+
+
+def flipped(differences):
+    means = (np.array(list(product((-1, 1), repeat=len(differences)))) * differences).mean(1)
+    return (abs(means) >= abs(differences.mean()) - 1e-12).mean()
 
 
 @pytest.mark.parametrize("exercise, answer, hint", [
@@ -77,6 +83,8 @@ def beyond(distances):
     ("brier_of_one", 0.64, "had it not held"),
     ("chance_of_a_miss", 0.65, "do not simply add"),
     ("verdict_of", lambda lows, highs, s: "holds", "expected 'undecided'"),
+    ("verdict_of", lambda lows, highs, s: "does not hold" if (highs < s).any() else
+     "holds" if (lows > 0).all() else "undecided", "lows [0.2, 0.05]"),
     ("clean_draw", 0.0256, "all four are wrong"),
     ("draws_needed", 71, "round up"),
     ("four_points", lambda a, b: dlt(b, a), "the other way round"),
@@ -103,6 +111,9 @@ def test_a_typical_mistake_gets_its_hint(exercise, answer, hint, capsys):
     ("my_denoiser", lambda p: np.stack([cv2.medianBlur(patch, 5) for patch in p])),
     ("four_points", lambda a, b: -3 * dlt(a, b)), ("draws_needed", 72),
     ("clean_draw", 0.13), ("largest_mean", 0.0312), ("largest_mean", 0.03),
+    ("paired_deviation", 0.013), ("chance_of_a_miss", 0.49), ("sign_flip", flipped),
+    ("verdict_of", lambda lows, highs, s: "does not hold" if (highs < s).any() else
+     "holds" if (lows > s).all() else "undecided"),
 ])
 def test_a_right_answer_is_right(exercise, answer, capsys):
     assert said(capsys, exercise, answer) == f"✓ {exercise}: right\n"
@@ -153,12 +164,23 @@ def test_a_bet_is_on_a_verdict_with_a_confidence(cache):
 
 
 def test_a_verdict_is_revealed_with_what_the_bet_cost(cache, capsys):
-    lessons.predict("H1", "undecided", 0.7)
-    lessons.reveal("H1", "undecided beyond this scale")
     lessons.reveal("H2", "holds")
-    said = capsys.readouterr().out
-    assert "H1 undecided beyond this scale. You said: undecided, 70% sure. That costs 0.09" in said
-    assert "H2 holds. (You made no bet.)" in said
+    assert capsys.readouterr().out == "H2 holds. (You made no bet.)\n" and not cache.exists()
+    lessons.predict("H1", "undecided", 0.7)
+    lessons.predict("C1", "holds", 0.9)  # never revealed, so no part of the mean
+    for _ in range(2):  # run again, it counts once
+        capsys.readouterr()
+        lessons.reveal("H1", "undecided beyond this scale")
+        assert capsys.readouterr().out == (
+            "H1 undecided beyond this scale. You said: undecided, 70% sure. It cost you 0.09 "
+            "(0 is best, 1 worst).\n")
+    lessons.predict("H2", "holds", 0.6)
+    lessons.reveal("H2", "does not hold")
+    assert capsys.readouterr().out.endswith(
+        "It cost you 0.36 (0 is best, 1 worst); your mean over 2 bets is 0.23.\n")
+    lessons.predict("H1", "holds", 1)  # another bet waits for its verdict
+    lessons.reveal("H2", "holds")
+    assert capsys.readouterr().out.endswith("It cost you 0.16 (0 is best, 1 worst).\n")
 
 
 def test_tries_are_counted_until_an_exercise_is_right(cache):
@@ -205,7 +227,8 @@ def test_a_claim_is_shown_with_its_verdict(capsys, monkeypatch):
     assert title and title in words and " seeds.\n" in words
     labels = [label.get_text() for label in plt.gca().get_yticklabels()]
     assert labels == ["verification above retrieval", "retrieval above matching"]
-    assert "so many mAP" in plt.gca().get_xlabel() and " mAP, " in words
+    assert "so much, in mAP" in plt.gca().get_xlabel() and " mAP, " in words
+    assert plt.gca().get_ylim() == (1.5, -0.5)  # no line on the axis
     plt.close()
 
 
@@ -216,15 +239,30 @@ def test_a_claim_says_what_was_run_at_a_larger_budget(capsys, monkeypatch):
     lessons.show_claim(lessons.recorded("denoisers"), "C8")
     small, large = capsys.readouterr().out.split("C8", 1)
     assert "No larger budget was run." in small
-    assert "At 16 times the budget 1 of 4 contrasts were run, with at most 1 seeds" in large
+    assert large.endswith("At 16 times the budget 1 of 4 contrasts was run (one seed); none "
+                          "contradicts a verdict above.\n")
     plt.close("all")
 
 
-def test_a_claim_in_several_units_names_each_on_its_line(monkeypatch):
+@pytest.mark.parametrize("seeds, verdicts, turned, said", [
+    ([1, 1, 0], ["holds"] * 3, "", "2 of 3 contrasts were run (one seed each); none contradicts a"),
+    ([1, 3, 0], ["holds"] * 3, "", "were run (1 to 3 seeds each); none contradicts"),
+    ([0, 3, 3], ["holds", "undecided", "undecided"], "",
+     "were run (3 seeds each); none of them is decided above."),
+    ([0, 0, 2], ["holds"] * 3, "x beats y",
+     "1 of 3 contrasts was run (2 seeds); contradicted at a larger budget: x beats y."),
+])
+def test_a_larger_budget_contradicts_only_what_is_decided(seeds, verdicts, turned, said):
+    judged, large = pd.DataFrame({"verdict": verdicts}), pd.DataFrame({"seeds": seeds})
+    assert said in lessons._beyond(judged, large, {"largest": 4, "turned": turned})
+
+
+def test_a_claim_in_several_units_has_an_axis_for_each(monkeypatch):
     monkeypatch.setattr("matplotlib.pyplot.show", lambda: None)
     lessons.show_claim(pd.concat(map(lessons.recorded, ("denoisers", "descriptors"))), "C1")
-    labels = [label.get_text() for label in plt.gca().get_yticklabels()]
-    assert [label.partition("\n")[2] for label in labels] == [
-        "(grey levels)", "(grey levels)", "(triplet loss)"]
-    assert "grey levels" not in plt.gca().get_xlabel()
+    grey, triplet = plt.gcf().axes
+    assert [len(ax.get_yticklabels()) for ax in (grey, triplet)] == [2, 1]
+    assert "in grey levels" in grey.get_xlabel() and "in triplet loss" in triplet.get_xlabel()
+    titles = [ax.get_title("left") or ax.get_title() for ax in (grey, triplet)]
+    assert titles[0].startswith("C1 ") and titles[1] == ""
     plt.close()
