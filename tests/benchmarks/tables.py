@@ -71,7 +71,7 @@ def reached() -> list[list[str]]:
         other = (f"{row['seconds']:.0f} s ({row['recipe']})" if row["reached"] else
                  f"{row['mAP']:.3f} after {row['seconds']:.0f} s ({row['recipe']})")
         lines.append([f"training to the final model's validation mAP ({row['target']:.3f})",
-                      f"{best[row['seed']]['seconds']:.0f} s (best recipe)", other,
+                      f"{best[row['seed']]['seconds']:.1f} s (best recipe)", other,
                       f"{times:.0f}" if row["reached"] else f"over {times:.0f}"])
     return lines
 
