@@ -8,7 +8,7 @@ KERAS  := $(VENV)/keras
 NBVAL  := --nbval-lax --nbval-current-env --nbval-cell-timeout=300 \
           --nbval-sanitize-with=tests/nbval_sanitize.cfg
 # Two files at a time, a thread each: threads that wait for each other cost more than they bring.
-TWO    := -n 2 --dist loadfile
+TWO    := -n 2 --dist loadfile --no-loadscope-reorder
 # JupyterLab refuses to start for root (the usual user inside a container) without this.
 ROOT   := $(if $(filter 0,$(shell id -u)),--allow-root)
 
