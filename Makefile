@@ -76,7 +76,7 @@ gpu-check: $(STAMP)  ## compare what the GPU computes with the CPU; print its th
 # The Keras baseline has an environment of its own; without it two scripts say how to get it.
 benchmark: $(STAMP)  ## measure speed and memory beside the Keras baseline (15 minutes, 2 cores)
 	-@$(MAKE) --no-print-directory $(KERAS)/.installed
-	@failed=; for name in startup where_time_goes inference training evaluation scaling quality; do \
+	@failed=; for name in startup where_time_goes inference training evaluation scaling quality tables; do \
 	    $(BIN)/python tests/benchmarks/$$name.py || failed="$$failed $$name"; done; \
 	    test -z "$$failed" || { echo "no figures from:$$failed"; exit 1; }
 

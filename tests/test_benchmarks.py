@@ -66,7 +66,12 @@ def test_without_keras_one_sentence_says_how_to_get_it(script, monkeypatch, tmp_
 
 
 def test_the_readme_has_the_figures_that_were_measured(script):
-    assert readme.table("make benchmark") == script("tables").table()
+    tables = script("tables")
+    assert readme.table("make benchmark") == tables.table()
+    text = readme.README.read_text(encoding="utf-8")
+    for name, seconds in tables.chapter_seconds().items():
+        (line,) = [line for line in text.splitlines() if line.startswith(f"| [{name}]")]
+        assert f" | {seconds} | " in line
 
 
 def test_the_readme_has_the_faults_that_were_tried():

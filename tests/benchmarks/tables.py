@@ -6,6 +6,7 @@ Ratios are medians over rounds in which both sides ran in turn; in brackets the 
 """
 
 import json
+import re
 import sys
 
 from measure import HERE
@@ -101,8 +102,12 @@ def scaled() -> list[list[str]]:
 
 
 def started() -> list[list[str]]:
-    rows = figures("startup")["seconds"]
-    return [[what, f"{row['median']:.2f} s", "", ""] for what, row in rows.items()]
+    rows, book = figures("startup")["seconds"], figures("whole_book")["seconds"]["the whole book"]
+    from_nothing, kept = (value / 60 for value in [*book.values()][1:])
+    return [[f"`{what}`" if "import" in what else what, f"{row['median']:.2f} s", "", ""]
+            for what, row in rows.items()] + [
+        ["the whole book, from nothing, and with its runs in the store",
+         f"{from_nothing:.0f} and {kept:.1f} minutes", "", ""]]
 
 
 def table() -> str:
@@ -111,5 +116,20 @@ def table() -> str:
     return readme.markdown(COLUMNS, [row for part in parts for row in part])
 
 
+def chapter_seconds() -> dict[str, str]:
+    """How long each chapter runs from nothing, as the README's table of chapters has it."""
+    rows = figures("whole_book")["seconds"]
+    return {name: f"{row['from nothing']:.0f} s" for name, row in rows.items() if name[0].isdigit()}
+
+
+def put_seconds() -> None:
+    """Into the README's table of chapters."""
+    text = readme.README.read_text(encoding="utf-8")
+    for name, seconds in chapter_seconds().items():
+        text = re.sub(rf"(\| \[{name}\].*\| )[^|]* s( \|)", rf"\g<1>{seconds}\2", text)
+    readme.README.write_text(text, encoding="utf-8")
+
+
 if __name__ == "__main__":
     readme.put("make benchmark", table())
+    put_seconds()
