@@ -51,6 +51,40 @@ def trained() -> list[list[str]]:
     return rows
 
 
+def needed() -> list[list[str]]:
+    """What the processor would have to do for 2.5 times Keras' training, 7 times its inference."""
+    steps = json.loads((HERE / "measured" / "where_time_goes.json").read_text())["tables"]
+    inference, training, rows = figures("inference"), figures("training"), []
+    for step in steps["a step of 50"]:
+        if step["precision"] == "float32":
+            continue
+        network, unit, work = {"unet": ("U-Net", "patches", "denoise"),
+                               "l2net": ("L2-Net", "triplets", "describe")}[step["network"]]
+        trained = training[f"{step['network']}: {unit} a second"][SIDE]["median"]
+        predicted = inference[f"{work}: patches a second"]["Keras, predict"]["median"]
+        for what, rate, flops in (
+                (f"2.5 times Keras in training {network}", 2.5 * trained,
+                 step["GFLOP a step"] / 50),
+                (f"7 times Keras with `{work}`", 7 * predicted, step["GFLOP a patch, forward"])):
+            rows.append([f"{what} would need", f"{rate * flops:.0f} GFLOP/s",
+                         f"{step['peak GFLOP/s']:.0f}, the peak",
+                         f"{rate * flops / step['peak GFLOP/s']:.0%}"])
+    return rows
+
+
+def learned() -> list[list[str]]:
+    """The last validation losses of all seeds, from least to most."""
+    rows = []
+    for network, what in (("unet", "U-Net"), ("l2net", "L2-Net")):
+        arms = figures("training")[f"{network}: validation loss"]
+        ranges = {arm: f"{row['last min']:.3g} to {row['last max']:.3g} ({arm})"
+                  for arm, row in arms.items() if "one pass" not in arm}
+        other = ranges.pop(SIDE)
+        rows.append([f"{what}'s validation loss at the end, three seeds",
+                     "; ".join(ranges.values()).replace("hpkit, ", ""), other, ""])
+    return rows
+
+
 def scored() -> list[list[str]]:
     return [[f"scoring at full size: {task}", f"{row['hpkit median']:.1f} s",
              f"{row['seconds']:.0f} s (as the official script does it)",
@@ -112,7 +146,7 @@ def started() -> list[list[str]]:
 
 def table() -> str:
     """All of it, as it stands in README.md."""
-    parts = reached(), trained(), spent(), scored(), scaled(), started()
+    parts = (reached(), trained(), learned(), spent(), needed(), scored(), scaled(), started())
     return readme.markdown(COLUMNS, [row for part in parts for row in part])
 
 

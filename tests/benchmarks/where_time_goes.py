@@ -44,6 +44,14 @@ def one_epoch(network: str, data, samples: int, precision: str) -> float:
     return next(run).seconds
 
 
+def forward(network: str) -> float:
+    """The work of one patch that is denoised or described."""
+    model = (UNet(seed=0) if network == "unet" else L2Net(seed=0)).eval()
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        model(torch.zeros(1, 1, 32, 32))
+    return counter.get_total_flops() / 1e9
+
+
 def shares(network: str, data, samples: int, precision: str) -> pd.Series:
     """The share of each kind of operation in the time of all."""
     with profile(activities=[ProfilerActivity.CPU]) as found:
@@ -71,7 +79,8 @@ def main() -> None:
             rows.append({"network": network, "precision": precision, "GFLOP a step": work,
                          "milliseconds a step": 1e3 * seconds, "GFLOP/s": work / seconds,
                          "peak GFLOP/s": peaks[precision],
-                         "share of the peak": work / seconds / peaks[precision]})
+                         "share of the peak": work / seconds / peaks[precision],
+                         "GFLOP a patch, forward": forward(network)})
             columns[f"{network}, {precision}"] = shares(network, data, samples, precision)
     parts = pd.DataFrame(columns).fillna(0)
     measure.report(chosen.out, "where_time_goes", {
