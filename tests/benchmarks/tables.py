@@ -18,15 +18,15 @@ COLUMNS = ["", "hpkit", "beside it", "ratio"]
 SIDE = "Keras, float32"
 
 
+def measured(script: str) -> dict[str, dict]:
+    """What a script wrote: "machine", and "tables", the rows of each by its title."""
+    return json.loads((HERE / "measured" / f"{script}.json").read_text())
+
+
 def figures(script: str) -> dict[str, dict[str, dict]]:
     """Title of a table -> its rows, by what stands in their first column."""
-    tables = json.loads((HERE / "measured" / f"{script}.json").read_text())["tables"]
     return {title: {next(iter(row.values())): row for row in rows}
-            for title, rows in tables.items()}
-
-
-def machine(script: str) -> dict[str, object]:
-    return json.loads((HERE / "measured" / f"{script}.json").read_text())["machine"]
+            for title, rows in measured(script)["tables"].items()}
 
 
 def beside(what: str, rows: dict[str, dict], arm: str, other: str, unit: str) -> list[str]:
@@ -53,9 +53,8 @@ def trained() -> list[list[str]]:
 
 def needed() -> list[list[str]]:
     """What the processor would have to do for 2.5 times Keras' training, 7 times its inference."""
-    steps = json.loads((HERE / "measured" / "where_time_goes.json").read_text())["tables"]
     inference, training, rows = figures("inference"), figures("training"), []
-    for step in steps["a step of 50"]:
+    for step in measured("where_time_goes")["tables"]["a step of 50"]:
         if step["precision"] == "float32":
             continue
         network, unit, work = {"unet": ("U-Net", "patches", "denoise"),
@@ -97,8 +96,7 @@ def scored() -> list[list[str]]:
 
 def reached() -> list[list[str]]:
     """Time to quality, of each seed."""
-    data = json.loads((HERE / "measured" / "quality.json").read_text())["tables"]
-    (rows,) = data.values()
+    (rows,) = measured("quality")["tables"].values()
     best = {row["seed"]: row for row in rows if row["recipe"] == "best recipe"}
     lines = []
     for row in (row for row in rows if row["recipe"] != "best recipe"):
@@ -113,7 +111,7 @@ def reached() -> list[list[str]]:
 
 def spent() -> list[list[str]]:
     """How far a step is from the peak of a matrix product, and the share of convolutions."""
-    tables = json.loads((HERE / "measured" / "where_time_goes.json").read_text())["tables"]
+    tables = measured("where_time_goes")["tables"]
     (parts,) = [row for row in tables["shares"] if row["index"] == "convolutions"]
     return [[f"a step of 50 ({row['network']}, {row['precision']})",
              f"{row['milliseconds a step']:.0f} ms: {row['GFLOP/s']:.0f} GFLOP/s",
@@ -141,7 +139,9 @@ def started() -> list[list[str]]:
     return [[f"`{what}`" if "import" in what else what, f"{row['median']:.2f} s", "", ""]
             for what, row in rows.items()] + [
         ["the whole book, from nothing, and with its runs in the store",
-         f"{from_nothing:.0f} and {kept:.1f} minutes", "", ""]]
+         f"{from_nothing:.0f} and {kept:.1f} minutes", "", ""],
+        ["measured on", "{processor}, {threads} of {cores} cores, torch {torch}".format(
+            **measured("whole_book")["machine"]), "", ""]]
 
 
 def table() -> str:

@@ -2,8 +2,8 @@
 
 `python tests/faults/kills.py` kills the building of data, a training, a sweep and a toy book at 50
 random moments, damages each kind of file 1,000 times, runs the tests of all other faults, writes
-tests/faults/table.csv, and puts the table into README.md. About
-ten minutes on two cores.
+tests/faults/table.csv, and puts the table into README.md. About ten minutes
+on two cores.
 """
 
 import argparse
@@ -30,9 +30,13 @@ import nbformat
 import pandas as pd
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
+sys.path.insert(0, str(Path(__file__).parents[1]))  # of tests, and of its tools: as a script
+sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
+
+import readme
+
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
-sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests" / "tools")]
 TABLE = HERE / "table.csv"
 COLUMNS = ["what", "how often", "what happened"]
 FORK = multiprocessing.get_context("forkserver")  # children of one that only imported torch
@@ -285,8 +289,6 @@ def damage(examples: int) -> list[tuple]:
 
 def markdown(table: pd.DataFrame) -> str:
     """The table as it stands in README.md."""
-    import readme
-
     return readme.markdown(COLUMNS, table.to_numpy())
 
 
@@ -303,8 +305,6 @@ def main() -> None:
              for what, (tests, happened) in OTHERS.items()]
     table = pd.DataFrame(rows, columns=COLUMNS)
     table.to_csv(TABLE, index=False)
-    import readme
-
     readme.put("make faults", markdown(table))
     print(markdown(table))
 

@@ -29,9 +29,11 @@ You need Python 3.11 to 3.14. In this folder, once:
     .venv/bin/pip install --extra-index-url https://download.pytorch.org/whl/cpu hpkit-*.whl
     .venv/bin/pip install jupyterlab
 
-and each time (on Windows .venv\\Scripts\\ in the place of .venv/bin/):
+and each time
 
     .venv/bin/jupyter lab
+
+On Windows write .venv\\Scripts\\ for .venv/bin/, and the name of the .whl file in full.
 
 Without the option torch comes with what an NVIDIA GPU needs: gigabytes more. On Colab upload
 a notebook, put the file hpkit-....whl beside it, and run: its first cell installs it.
