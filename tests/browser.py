@@ -145,11 +145,9 @@ def choose_next(choice: object) -> int:
 
 
 def step(control: object) -> None:
-    """Move a slider by one with the keyboard, on or back from its end."""
-    before = control.get_attribute("aria-valuenow")
-    for key in ("ArrowRight", "ArrowLeft"):
-        if control.get_attribute("aria-valuenow") == before:
-            control.press(key)
+    """Move a slider by one with the keyboard, once: on, or back from its end."""
+    value, end = (control.get_attribute(f"aria-value{name}") for name in ("now", "max"))
+    control.press("ArrowLeft" if value == end else "ArrowRight")
 
 
 def screenshot(page: object, otherwise: Path, name: str) -> None:
