@@ -1,17 +1,19 @@
 """The book: runs the notebooks without a browser and makes a site of them.
 
 `python -m hpkit.book [NOTEBOOK ...] [-f FILE] [-p NAME VALUE] [--out DIR]`. Each notebook runs in
-its own process under a time limit; a finished run is kept; a failed one stops nothing. At the end
-`hpkit.site` makes the pages.
+its own process under a time limit, two at a time; a finished run is kept; a failed one stops
+nothing. At the end `hpkit.site` makes the pages.
 """
 
 import argparse
+import asyncio
 import hashlib
 import os
-import subprocess
+import signal
 import sys
 import time
 from collections.abc import Iterable
+from itertools import count
 from pathlib import Path
 from typing import NamedTuple
 
@@ -80,21 +82,36 @@ def digest(notebook: nbformat.NotebookNode, parameters: dict[str, object] | None
     return sha.hexdigest()
 
 
-def papermill(source: Path, target: Path, parameters: dict[str, object], timeout: float) -> str:
-    """Run a notebook in a process of its own, `timeout` in seconds; "" or what went wrong."""
+async def papermill(source: Path, target: Path, parameters: dict[str, object], timeout: float,
+                    threads: int | None = None) -> str:
+    """Run a notebook in a process of its own, `timeout` in seconds; "" or what went wrong.
+
+    threads: of torch, where the environment does not say how many. None: all cores.
+    """
+    environment = ({"OMP_NUM_THREADS": str(threads)} if threads else {}) | os.environ
     command = [sys.executable, "-m", "papermill", str(source), str(target), "-k", "python3"]
     command += ["--no-progress-bar", "--cwd", str(source.parent), "-y", yaml.safe_dump(parameters)]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+    process = await asyncio.create_subprocess_exec(*command, stderr=asyncio.subprocess.PIPE,
+                                                   env=environment)
+    try:
+        async with asyncio.timeout(timeout):
+            said = (await process.communicate())[1].decode(errors="replace").strip()
+        return (said or "papermill failed") if process.returncode else ""
+    except TimeoutError:
+        return f"stopped after {timeout:g} s"
+    finally:  # also where the book is stopped
+        await end(process)
+
+
+async def end(process: asyncio.subprocess.Process) -> None:
+    """Papermill ends its kernel when it is asked to stop; if it has not in 20 seconds, kill it."""
+    if process.returncode is None:
+        process.terminate()
         try:
-            said = process.communicate(timeout=timeout)[1]
-            return (said.strip() or "papermill failed") if process.returncode else ""
-        except subprocess.TimeoutExpired:
-            process.terminate()  # papermill ends its kernel at this signal
-            try:
-                process.communicate(timeout=20)
-            except subprocess.TimeoutExpired:
-                process.kill()
-            return f"stopped after {timeout:g} s"
+            async with asyncio.timeout(20):
+                await process.communicate()
+        except TimeoutError:
+            process.kill()
 
 
 def failure(notebook: Path, said: str) -> str:
@@ -115,7 +132,8 @@ def failure(notebook: Path, said: str) -> str:
     return last
 
 
-def execute(source: Path, out: Path, parameters: dict[str, object], timeout: float) -> Result:
+async def execute(source: Path, out: Path, parameters: dict[str, object], timeout: float,
+                  threads: int | None = None) -> Result:
     """Run one notebook into `out/notebooks`, unless the same run is finished there already."""
     target, lost = out / "notebooks" / source.name, out / "unfinished" / source.name
     part = lost.with_name(f"{source.stem}.{os.getpid()}.ipynb")  # of this process alone
@@ -126,9 +144,9 @@ def execute(source: Path, out: Path, parameters: dict[str, object], timeout: flo
         path.parent.mkdir(parents=True, exist_ok=True)
         path.unlink(missing_ok=True)
     start = time.perf_counter()
-    said = papermill(source, part, parameters, timeout)
+    said = await papermill(source, part, parameters, timeout, threads)
     if PORT_RACE in said:
-        said = papermill(source, part, parameters, timeout)
+        said = await papermill(source, part, parameters, timeout, threads)
     seconds = round(time.perf_counter() - start, 1)
     if said:
         error = failure(part, said)
@@ -159,22 +177,38 @@ def checksum(notebook: nbformat.NotebookNode, stamp: str, seconds: float) -> str
     return short_digest([stamp, seconds, cells])
 
 
-def run(notebooks: list[Path], parameters: list[dict[str, object]], out: Path, timeout: float
-        ) -> list[Result]:
-    """Execute the notebooks in order, a printed line each; then their run times and errors."""
-    results = []
-    for number, (notebook, values) in enumerate(zip(notebooks, parameters, strict=True), 1):
-        print(f"[{number}/{len(notebooks)}] {notebook.stem} ... ", end="", flush=True)
-        results.append(execute(notebook, out, values, timeout))
-        print(f"{results[-1].seconds:.1f} s, {results[-1].status}", flush=True)
+async def run(notebooks: list[Path], parameters: list[dict[str, object]], out: Path,
+              timeout: float, jobs: int = 2) -> list[Result]:
+    """Execute the notebooks, `jobs` at a time, begun in order; a printed line as each ends.
+
+    Each has its share of the cores: threads that wait for each other can take ten times as long.
+    """
+    free, number = asyncio.Semaphore(jobs), count(1)
+    threads = max(1, (os.cpu_count() or 1) // jobs)
+
+    async def one(notebook: Path, values: dict[str, object]) -> Result:
+        async with free:
+            try:
+                result = await execute(notebook, out, values, timeout, threads)
+            except OSError as error:  # a full disk, say
+                result = Result(notebook.stem, 0.0, "failed", str(error))
+        print(f"[{next(number)}/{len(notebooks)}] {result.name} ... {result.seconds:.1f} s, "
+              f"{result.status}", flush=True)
+        return result
+
+    async with asyncio.TaskGroup() as group:  # stopped, it waits until all have ended their kernel
+        tasks = [group.create_task(one(*each)) for each in zip(notebooks, parameters, strict=True)]
+    return [task.result() for task in tasks]
+
+
+def summary(results: list[Result]) -> None:
+    """Print the run times, the longest first, and what failed."""
     print("\nrun times")
     for result in sorted(results, key=lambda result: -result.seconds):
         print(f"{result.seconds:8.1f} s  {result.name}  ({result.status})")
-    print(f"{sum(result.seconds for result in results):8.1f} s  together")
     for result in results:
         if result.status == "failed":
             print(f"{result.name} failed: {result.error}", file=sys.stderr)
-    return results
 
 
 def arguments(argv: list[str] | None = None) -> argparse.Namespace:
@@ -185,6 +219,7 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     add("-f", metavar="FILE", help="YAML file with parameters, name: value")
     add("-p", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), help="a parameter")
     add("--out", type=Path, default=Path("_book"), metavar="DIR", help="default: _book")
+    add("--jobs", type=int, default=2, metavar="N", help="notebooks at a time (default: 2)")
     add("--timeout", type=float, default=600, metavar="SECONDS", help="per notebook (default: 600)")
     add("--no-run", action="store_true", help="only make the site, of notebooks as they are")
     add("--no-site", action="store_true", help="only run the notebooks")
@@ -195,6 +230,8 @@ def main(argv: list[str] | None = None) -> int:
     """Run the book: 0 if all went well, 1 if a notebook failed, 2 if the request makes no sense."""
     given = arguments(argv)
     try:
+        if given.jobs < 1:
+            raise ValueError(f"--jobs is {given.jobs}, expected a whole number of at least 1")
         notebooks = find_notebooks(given.notebooks)
         values = read_values(given.p, given.f)
         parameters = assign(notebooks, values, set(values) - {name for name, _ in given.p})
@@ -208,10 +245,11 @@ def main(argv: list[str] | None = None) -> int:
         print(f"open {build(collect(notebooks, out), out)}")
         return 0
     try:
-        results = run(notebooks, parameters, out, given.timeout)
+        results = asyncio.run(run(notebooks, parameters, out, given.timeout, given.jobs))
     except KeyboardInterrupt:
-        print("\nstopped: the same command goes on with this notebook", file=sys.stderr)
+        print("\nstopped: the same command goes on with what is not finished", file=sys.stderr)
         return 130
+    summary(results)
     if not given.no_site:
         from hpkit.site import build  # Sphinx takes seconds to import
 
@@ -220,4 +258,6 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    # As Ctrl-C does: no kernel outlives the book.
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     sys.exit(main())

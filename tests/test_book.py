@@ -1,8 +1,12 @@
 """`python -m hpkit.book`: what it refuses, runs, keeps and reports."""
 
+import asyncio
 import os
 import re
 import shutil
+import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -78,6 +82,7 @@ def test_values_are_read_as_yaml_and_fitted(first, name, text, value):
         ("-f list.yaml", "list.yaml: holds [1, 2], expected lines of the form name: value"),
         ("-f wrong.yaml", "no parameter 'epoch', expected one of:"),
         ("02_none.ipynb", "02_none.ipynb: no such notebook"),
+        ("--jobs 0", "--jobs is 0, expected a whole number of at least 1"),
     ],
 )
 def test_a_wrong_request_is_refused_in_one_sentence(
@@ -104,30 +109,68 @@ def test_a_file_is_for_the_whole_book(first, tmp_path, monkeypatch):
     write(tmp_path / "02.ipynb", "# Two?", "x = 1")
     monkeypatch.setattr(book, "NOTEBOOKS", first.parent)
     (tmp_path / "values.yaml").write_text("epochs: 7")
-    other, run = tmp_path / "02.ipynb", []
-    monkeypatch.setattr(book, "run", lambda *request: run.append(request) or [])
+    other, asked = tmp_path / "02.ipynb", []
+
+    async def run(*request):
+        asked.append(request)
+        return []
+
+    monkeypatch.setattr(book, "run", run)
     options = [str(other), "--out", str(tmp_path), "--no-site", "-f", str(tmp_path / "values.yaml")]
-    assert book.main(options) == 0 and run[0][1] == [{}]
+    assert book.main(options) == 0 and asked[0][1] == [{}]
     assert book.main([*options, "-p", "epochs", "3"]) == 2  # meant for this one, which has none
 
 
+def play(monkeypatch, *said: str) -> list[str]:
+    """Instead of papermill: copies the notebook and says these, one a call; gives what is left."""
+    left = list(said)
+
+    async def papermill(source, target, *_):
+        shutil.copy(source, target)
+        return left.pop(0)
+
+    monkeypatch.setattr(book, "papermill", papermill)
+    return left
+
+
 def test_a_lost_kernel_is_tried_once_more(first, tmp_path, monkeypatch):
-    said = [f"RuntimeError: {book.PORT_RACE}", f"RuntimeError: {book.PORT_RACE}", "never asked"]
-    monkeypatch.setattr(book, "papermill", lambda *_: said.pop(0))
-    result = book.execute(first, tmp_path / "out", {}, 10)
+    lost = f"RuntimeError: {book.PORT_RACE}"
+    left = play(monkeypatch, lost, lost, "never asked")
+    result = asyncio.run(book.execute(first, tmp_path / "out", {}, 10))
     assert result.status == "failed" and book.PORT_RACE in result.error
-    assert said == ["never asked"]
+    assert left == ["never asked"]
 
 
 def test_only_the_second_try_counts(first, tmp_path, monkeypatch):
-    said = [f"RuntimeError: {book.PORT_RACE}", ""]
+    play(monkeypatch, f"RuntimeError: {book.PORT_RACE}", "")
+    assert asyncio.run(book.execute(first, tmp_path / "out", {}, 10)).status == "ran"
 
-    def papermill(source, target, parameters, timeout):
-        shutil.copy(source, target)
-        return said.pop(0)
 
-    monkeypatch.setattr(book, "papermill", papermill)
-    assert book.execute(first, tmp_path / "out", {}, 10).status == "ran"
+@pytest.mark.parametrize(("jobs", "cores", "threads"), [(1, 2, 2), (2, 2, 1), (3, 2, 1), (2, 8, 4)])
+def test_so_many_at_a_time_share_the_cores(jobs, cores, threads, tmp_path, monkeypatch):
+    running, seen, names = set(), [], ["01", "02", "03", "04", "05"]
+
+    async def execute(source, out, parameters, timeout, threads):
+        running.add(source.stem)
+        seen.append((len(running), threads))
+        await asyncio.sleep(0.001)
+        running.remove(source.stem)
+        return book.Result(source.stem, 1.0, "ran")
+
+    monkeypatch.setattr(book, "execute", execute)
+    monkeypatch.setattr(os, "cpu_count", lambda: cores)
+    results = asyncio.run(book.run([Path(n) for n in names], [{}] * 5, tmp_path, 10, jobs))
+    assert [result.name for result in results] == names
+    assert max(at_once for at_once, _ in seen) == jobs and {n for _, n in seen} == {threads}
+
+
+def test_what_cannot_be_written_stops_no_other(first, tmp_path, monkeypatch):
+    other = write(tmp_path / "02.ipynb", "# Two?", "x = 1")
+    play(monkeypatch, "", "")
+    (tmp_path / "out" / "notebooks" / first.name / "in the way").mkdir(parents=True)
+    results = asyncio.run(book.run([first, other], [{}, {}], tmp_path / "out", 10))
+    assert [result.status for result in results] == ["failed", "ran"]
+    assert str(tmp_path / "out" / "notebooks" / first.name) in results[0].error
 
 
 def is_running(pid: int) -> bool:
@@ -146,14 +189,14 @@ def test_the_book_goes_past_failures_and_goes_on_where_it_was(first, tmp_path, c
     bad = write(tmp_path / "02_bad.ipynb", "# Two?", PARAMETERS, "1 + 1", "# Why\n1 / 0", "1 / 0")
     slow = write(tmp_path / "03_slow.ipynb", "# Three?", sleep)
     last = write(tmp_path / "04_last.ipynb", "# Four?", "print('done')")
-    asked = [*map(str, (first, bad, slow, last)), "--out", str(out), "--timeout", "25"]
+    asked = [*map(str, (first, bad, slow, last)), "--out", str(out), "--timeout", "30"]
     assert book.main([*asked, "-p", "flag", "false", "-p", "lr", "1e-3"]) == 1
     printed, said = capsys.readouterr()
     states = re.findall(r"^\[\d/4\] (\w+) \.\.\. [\d.]+ s, (\w+)$", printed, re.M)
     expected = {"01_first": "ran", "02_bad": "failed", "03_slow": "failed", "04_last": "ran"}
     assert dict(states) == expected
     assert "02_bad failed: cell 5 (1 / 0): ZeroDivisionError: division by zero" in said
-    assert "03_slow failed: cell 2 (import os, time): stopped after 25 s" in said
+    assert "03_slow failed: cell 2 (import os, time): stopped after 30 s" in said
     assert printed.endswith(f"open {out / 'html' / 'index.html'}\n")
     ran = nbformat.read(out / "notebooks" / "01_first.ipynb", 4)
     assert ran.cells[-1].outputs[0].text == "[3, 0.001, 'a', False, [0, 1], None]\n"
@@ -161,19 +204,44 @@ def test_the_book_goes_past_failures_and_goes_on_where_it_was(first, tmp_path, c
     assert not is_running(int(pid.read_text()))
 
     two = [str(first), str(last), "--out", str(out), "--no-site"]
+    line = re.compile(r"\] (\w+) \.\.\. [\d.]+ s, (\w+)$", re.M)
     assert book.main(two) == 0  # other parameters for the first, the same for the last
-    assert re.findall(r" s, (\w+)$", capsys.readouterr().out, re.M) == ["ran", "kept"]
+    found = dict(line.findall(capsys.readouterr().out))
+    assert found == {"01_first": "ran", "04_last": "kept"}
     write(last, "# Four?", "print('really done')")
     assert book.main(two) == 0
-    assert re.findall(r" s, (\w+)$", capsys.readouterr().out, re.M) == ["kept", "ran"]
+    found = dict(line.findall(capsys.readouterr().out))
+    assert found == {"01_first": "kept", "04_last": "ran"}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_no_kernel_outlives_a_stopped_book(sent, tmp_path):
+    pids = [tmp_path / "1", tmp_path / "2"]
+    slow = [write(path.with_suffix(".ipynb"), "# One?", "import os, pathlib, time\n"
+                  f"pathlib.Path({str(path)!r}).write_text(str(os.getpid()))\ntime.sleep(600)")
+            for path in pids]
+    command = [sys.executable, "-m", "hpkit.book", *map(str, slow), "--out", str(tmp_path / "out")]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    while not all(path.exists() and path.read_text() for path in pids):  # both at once
+        assert process.poll() is None
+        time.sleep(0.1)
+    process.send_signal(sent)
+    said = process.communicate(timeout=60)[1]
+    assert process.returncode == 130
+    assert said.endswith("stopped: the same command goes on with what is not finished\n")
+    time.sleep(1)
+    assert not any(is_running(int(path.read_text())) for path in pids)
+    assert not list((tmp_path / "out" / "notebooks").glob("*"))
 
 
 def test_a_changed_package_is_run_again(first, tmp_path, monkeypatch):
     monkeypatch.setattr(book, "PACKAGE", tmp_path / "package")
-    monkeypatch.setattr(book, "papermill", lambda *paths: shutil.copy(*paths[:2]) and "")
+    play(monkeypatch, "", "")
     (tmp_path / "package").mkdir()
     states = []
     for code in ("x = 1", "x = 1", "x = 2"):
         (tmp_path / "package" / "losses.py").write_text(code)
-        states.append(book.execute(first, tmp_path / "out", {}, 10).status)
+        states.append(asyncio.run(book.execute(first, tmp_path / "out", {}, 10)).status)
     assert states == ["ran", "kept", "ran"]

@@ -1,5 +1,6 @@
 """'auto' device and precision."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -42,10 +43,14 @@ def test_automatic_precision_without_the_hardware(monkeypatch) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-def test_the_check_of_a_gpu_runs_on_the_processor():
+def test_the_check_of_a_gpu_runs_on_the_processor(tmp_path):
     """Where there is no other device, the same path through the device argument."""
     script = Path(__file__).parent / "benchmarks" / "gpu_check.py"
-    options = ["--device", "cpu", "--samples", "60", "--trained", "60", "--points", "10"]
+    options = ["--device", "cpu", "--samples", "128", "--trained", "60", "--points", "10",
+               "--threads", "1", "--skip-recipe", "--out", str(tmp_path)]
     done = subprocess.run([sys.executable, script, *options], capture_output=True, text=True,
                           check=True)
-    assert "the scores agree" in done.stdout and "L2-Net triplets" in done.stdout
+    assert done.stdout.endswith("the scores agree, and the bytes repeat\n")
+    tables = json.loads((tmp_path / "gpu_check.json").read_text())["tables"]
+    assert all(row["there"] == row["processor"] for row in tables["the same weights"])
+    assert len(tables["the same bytes"]) == 5 and len(tables["throughput"]) == 12

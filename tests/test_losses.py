@@ -67,7 +67,8 @@ def test_distance_by_hand() -> None:
        margin=st.floats(0.125, 8))
 def test_sum_with_d_times_the_margin_is_d_times_the_mean(seed: int, n: int, d: int,
                                                         margin: float) -> None:
-    triplet = torch.randn(3, n, d, generator=torch.Generator().manual_seed(seed))
+    chance = torch.Generator().manual_seed(seed)
+    triplet = torch.randn(3, n, d, generator=chance, dtype=torch.float64)
     mean = triplet_loss(*triplet, margin=margin)
     torch.testing.assert_close(triplet_loss(*triplet, margin=d * margin, reduce="sum"), d * mean)
 

@@ -1,5 +1,6 @@
 """Every notebook runs on HPatches: here on a small replica of it, fetched from loopback."""
 
+import asyncio
 import json
 
 import pytest
@@ -37,6 +38,6 @@ def replica(tmp_path_factory):
 @pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
 def test_a_chapter_on_hpatches(replica, path, tmp_path):
     values = {name: value for name, value in VALUES.items() if name in defaults(path)}
-    said = papermill(path, tmp_path / path.name, values, 280)
+    said = asyncio.run(papermill(path, tmp_path / path.name, values, 280))
     assert said == "", said[-2000:]
 

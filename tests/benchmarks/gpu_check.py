@@ -1,24 +1,41 @@
-"""Does the accelerator here compute what the processor does, and how fast? (`make gpu-check`)
+"""Does the accelerator here compute what the processor does, the same twice, and how fast?
 
-python tests/benchmarks/gpu_check.py [--device auto] [--samples 20000]
+python tests/benchmarks/gpu_check.py [--out build/gpu-check] [--device auto] [--samples 20000]
 
 The same weights denoise and describe the test photos on both, in float32: scores may differ by
-0.001 at most, or the script ends with 1. Then training throughput and peak memory there.
+0.001 at most. Short trainings are run twice, and once more stopped in the middle and gone on with:
+the weights must be the same bytes. Then the best recipe, training throughput and peak memory there.
+Ends with 1 where scores or bytes differ. The README's table is of --out tests/benchmarks/measured.
 """
 
-import argparse
 import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from itertools import count
 
+import measure
 import numpy as np
+import pandas as pd
 import torch
 
+from hpkit.configs import Config, DenoiserConfig, DescriptorConfig
 from hpkit.evaluation import denoise, describe, evaluate
 from hpkit.models import L2Net, UNet
+from hpkit.modifications import BEST, MODEL
 from hpkit.patches import load
+from hpkit.runs import follow, run
+from hpkit.store import run_folder, sha256
 from hpkit.tasks import tasks_for
 from hpkit.training import Pairs, Triplets, fit, resolve_device, resolve_precision
 
 TOLERANCE = 1e-3  # of a mean average precision (0..1), and of an MAE in grey levels, relative
+SHORT = {"denoiser": DenoiserConfig(), "denoiser, depth 8": DenoiserConfig(depth=8),
+         "baseline": DescriptorConfig(points=5, denoiser_epochs=1, denoiser_samples=500),
+         "final model": replace(MODEL, points=5, denoiser_epochs=1, denoiser_samples=500),
+         "best recipe": replace(BEST, data="photos")}
+# What one seed of chapter 10 trains on at the scale of notebooks/paper.yaml, baseline and final.
+PAPER = {"U-Net, depth 4": 1.2e6, "U-Net, depth 8": 1.2e6, "L2-Net triplets": 4e6}
 
 
 def networks(train, samples: int) -> tuple[UNet, L2Net]:
@@ -40,56 +57,95 @@ def scores(unet: UNet, l2net: L2Net, test, device: str) -> dict[str, float]:
             "retrieval": found.retrieval}
 
 
-def compare(device: str, samples: int, points: int) -> bool:
-    """Print both columns; whether they agree."""
+def compare(device: str, samples: int, points: int) -> pd.DataFrame:
+    """A row per score: there, here on the processor, and whether they agree."""
     data = load("photos", points=points)
     unet, l2net = networks(data.train, samples)
-    here, there = (scores(unet, l2net, data.test, d) for d in ("cpu", device))
-    agree = True
-    print(f"{'the same weights':18}{'cpu':>12}{device:>12}")
-    for name, value in here.items():
-        off = abs(there[name] - value) / (value if name == "MAE" else 1)
-        agree &= off <= TOLERANCE
-        verdict = "" if off <= TOLERANCE else "DIFFERS"
-        print(f"{name:18}{value:12.5f}{there[name]:12.5f}   {verdict}")
-    return agree
+    table = pd.DataFrame({name: scores(unet, l2net, data.test, where)
+                          for name, where in (("there", device), ("processor", "cpu"))})
+    off = (table.there - table.processor).abs()
+    off["MAE"] /= table.processor["MAE"]
+    return table.assign(agree=off <= TOLERANCE)
 
 
-def throughput(device: torch.device, samples: int) -> None:
+def stop_after(batches: int) -> Callable[[], bool]:
+    asked = count()
+    return lambda: next(asked) >= batches
+
+
+def weights(config: Config, stopped: Callable[[], bool] | None = None) -> str:
+    """A hash of them after a training in a store of its own, at first until it is stopped."""
+    with tempfile.TemporaryDirectory() as store:
+        for until in (stopped, None) if stopped else (None,):
+            list(follow(config, store=store, stopped=until))
+        return sha256(run_folder(config.resolved(), store) / "weights.safetensors")
+
+
+def repeated(device: str, samples: int) -> Iterator[dict]:
+    """A row per short training: whether the weights of the second and the resumed are the same."""
+    for name, config in SHORT.items():
+        short = {"epochs": 3, "samples": samples, "validation_samples": 64, "device": device}
+        config = replace(config, **short)
+        later = stop_after(int(1.5 * samples / config.batch_size))  # in its second epoch
+        first, again, resumed = (weights(config, stopped) for stopped in (None, None, later))
+        yield {"training": name, "run again": first == again, "stopped and resumed":
+               first == resumed}
+
+
+def recipe(device: str) -> pd.DataFrame:
+    """The best recipe at its full length: seconds of training, and scores of the noisy patches."""
+    with tempfile.TemporaryDirectory() as store:
+        made = run(replace(BEST, device=device), store=store)
+    return pd.DataFrame([{"training": "best recipe", "seconds": made.info["seconds"],
+                          "precision": made.config.precision, **made.scores}])
+
+
+def throughput(device: torch.device, samples: int) -> Iterator[dict]:
     """Samples a second and peak memory, by precision and batch size."""
     data = load("photos", points=50).train
-    print(f"\n{'training':18}{'batch':>6}{'precision':>11}{'samples/s':>11}{'peak MB':>9}")
     for name, build, sampler in (("U-Net, depth 4", UNet, Pairs(data, samples=samples)),
                                  ("U-Net, depth 8", lambda: UNet(8), Pairs(data, samples=samples)),
                                  ("L2-Net triplets", L2Net, Triplets(data, "noisy", samples))):
         for batch_size in (50, 512):
-            for precision in ("float32", resolve_precision("auto", device)):
+            for precision in dict.fromkeys(("float32", resolve_precision("auto", device))):
                 if device.type == "cuda":
                     torch.cuda.reset_peak_memory_stats(device)
-                run = fit(build(), sampler, epochs=2, lr=1e-6, batch_size=batch_size,
-                          device=str(device), precision=precision)
-                rate = max(epoch.samples_per_second for epoch in run)  # the first one warms up
-                used = (f"{torch.cuda.max_memory_allocated(device) / 1e6:9.0f}"
-                        if device.type == "cuda" else f"{'-':>9}")
-                print(f"{name:18}{batch_size:6}{precision:>11}{rate:11.0f}{used}", flush=True)
+                epochs = fit(build(), sampler, epochs=3, lr=1e-6, batch_size=batch_size,
+                             device=str(device), precision=precision)
+                rate = max(epoch.samples_per_second for epoch in epochs)  # the first one warms up
+                used = (torch.cuda.max_memory_allocated(device) / 1e6 if device.type == "cuda"
+                        else np.nan)
+                yield {"training": name, "batch": batch_size, "precision": precision,
+                       "samples a second": rate, "peak MB": used}
 
 
-def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--device", default="auto")
-    parser.add_argument("--samples", type=int, default=20_000, help="per epoch of the timed runs")
-    parser.add_argument("--trained", type=int, default=2000, help="samples, before comparing")
-    parser.add_argument("--points", type=int, default=50, help="per sequence, to compare on")
-    options = parser.parse_args(arguments)
-    device = resolve_device(options.device)
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
-    print(f"torch {torch.__version__}, {name}")
+def at_the_papers_scale(rates: pd.DataFrame) -> pd.DataFrame:
+    """Minutes of training for one seed of chapter 10 at batch 50, in the faster precision."""
+    fastest = rates[rates.batch == 50].groupby("training")["samples a second"].max()
+    minutes = pd.Series(PAPER) / fastest / 60
+    return pd.DataFrame({"samples": pd.Series(PAPER), "minutes": minutes}).rename_axis("training")
+
+
+def main() -> int:
+    chosen = measure.options(__doc__, device={"default": "auto"},
+                             samples={"type": int, "default": 20_000},
+                             trained={"type": int, "default": 2000},
+                             points={"type": int, "default": 50},
+                             skip_recipe={"action": "store_true"})
+    device = resolve_device(chosen.device)
     if device.type == "cpu":
         print("no accelerator is used here: the processor is compared with itself")
-    agree = compare(str(device), options.trained, options.points)
-    throughput(device, options.samples)
-    print("\nthe scores agree" if agree else f"\nscores differ by more than {TOLERANCE}")
-    return 0 if agree else 1
+    same = compare(str(device), chosen.trained, chosen.points)
+    bytes_same = pd.DataFrame(repeated(str(device), min(chosen.samples, 2560)))
+    rates = pd.DataFrame(throughput(device, chosen.samples))
+    tables = {"the same weights": same, "the same bytes": bytes_same, "throughput": rates,
+              "the coursework's scale": at_the_papers_scale(rates)}
+    if not chosen.skip_recipe:
+        tables["best recipe"] = recipe(str(device))
+    measure.report(chosen.out, "gpu_check", tables)
+    agree = same.agree.all() and bytes_same.drop(columns="training").to_numpy().all()
+    print("\nthe scores agree, and the bytes repeat" if agree else "\nscores or bytes differ")
+    return int(not agree)
 
 
 if __name__ == "__main__":

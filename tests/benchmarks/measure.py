@@ -30,9 +30,10 @@ def machine() -> dict[str, object]:
     from hpkit.devices import resolve_device, resolve_precision
 
     about = Path("/proc/cpuinfo")
+    gpu = {"gpu": torch.cuda.get_device_name()} if torch.cuda.is_available() else {}
     model = re.search(r"model name\s*: (.*)", about.read_text()) if about.exists() else None
     return {"processor": model[1] if model else platform.processor() or platform.machine(),
-            "cores": os.cpu_count(), "threads": torch.get_num_threads(),
+            **gpu, "cores": os.cpu_count(), "threads": torch.get_num_threads(),
             "precision": resolve_precision("auto", resolve_device("cpu")),
             "system": platform.platform(), "python": platform.python_version(),
             **{name: importlib.metadata.version(name) for name in VERSIONS},

@@ -1,4 +1,4 @@
-"""The README's table of speed, from the figures in `measured`.
+"""The README's tables of speed, here and on a GPU, from the figures in `measured`.
 
 python tests/benchmarks/tables.py
 
@@ -150,6 +150,27 @@ def table() -> str:
     return readme.markdown(COLUMNS, [row for part in parts for row in part])
 
 
+def on_a_gpu() -> str:
+    """What `gpu_check.py` measured, as it stands in README.md."""
+    found, machine = measured("gpu_check")["tables"], measured("gpu_check")["machine"]
+    off = max(abs(row["there"] - row["processor"]) / (row["processor"] if row["index"] == "MAE"
+                                                      else 1) for row in found["the same weights"])
+    same = found["the same bytes"]
+    repeats = sum(row["run again"] and row["stopped and resumed"] for row in same)
+    (best,), paper = found["best recipe"], found["the coursework's scale"]
+    rows = [[f"{row['training']}, batches of {row['batch']}, {row['precision']}",
+             f"{row['samples a second']:,.0f} a second, {row['peak MB']:,.0f} MB"]
+            for row in found["throughput"]]
+    rows += [["all of the best recipe", f"{best['seconds']:.0f} s; matching mAP "
+              f"{best['matching']:.3f} (seed 0)"],
+             ["one seed of chapter 10 at the coursework's scale, training alone",
+              f"{sum(row['minutes'] for row in paper):.0f} minutes, by the rows of batches of 50"],
+             ["scores of the same weights, beside the processor's", f"{off:.0e} off at most"],
+             ["short trainings run again, and stopped and gone on with",
+              f"{repeats} of {len(same)} gave the same bytes"]]
+    return readme.markdown([machine["gpu"], f"torch {machine['torch']}"], rows)
+
+
 def chapter_seconds() -> dict[str, str]:
     """How long each chapter runs from nothing, as the README's table of chapters has it."""
     rows = figures("whole_book")["seconds"]
@@ -166,4 +187,5 @@ def put_seconds() -> None:
 
 if __name__ == "__main__":
     readme.put("make benchmark", table())
+    readme.put("make gpu-check", on_a_gpu())
     put_seconds()
