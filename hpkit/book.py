@@ -112,6 +112,7 @@ async def end(process: asyncio.subprocess.Process) -> None:
                 await process.communicate()
         except TimeoutError:
             process.kill()
+            await process.wait()
 
 
 def failure(notebook: Path, said: str) -> str:

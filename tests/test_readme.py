@@ -53,7 +53,7 @@ def test_named_files_commands_and_modules_exist():
 
 
 def test_folded_parts_are_closed_and_shown_as_markdown():
-    assert TEXT.count("<details><summary>") == TEXT.count("\n\n</details>\n") == 6
+    assert TEXT.count("<details><summary>") == TEXT.count("\n\n</details>\n") == 7
     assert not re.search(r"</summary>[^\n]|</summary>\n[^\n]", TEXT)
 
 

@@ -110,14 +110,17 @@ def reached() -> list[list[str]]:
 
 
 def spent() -> list[list[str]]:
-    """How far a step is from the peak of a matrix product, and the share of convolutions."""
+    """How far a step is from the peak of a matrix product, and the parts that take most of it."""
     tables = measured("where_time_goes")["tables"]
-    (parts,) = [row for row in tables["shares"] if row["index"] == "convolutions"]
+
+    def largest(arm: str) -> str:
+        parts = sorted(((row[arm], row["index"]) for row in tables["shares"]), reverse=True)
+        return ", ".join(f"{name} {share:.0%}" for share, name in parts[:3])
+
     return [[f"a step of 50 ({row['network']}, {row['precision']})",
              f"{row['milliseconds a step']:.0f} ms: {row['GFLOP/s']:.0f} GFLOP/s",
              f"{row['peak GFLOP/s']:.0f} (a product of two 2048 × 2048 matrices)",
-             f"{row['share of the peak']:.0%}; convolutions take "
-             f"{parts[row['network'] + ', ' + row['precision']]:.0%}"]
+             f"{row['share of the peak']:.0%}; {largest(row['network'] + ', ' + row['precision'])}"]
             for row in tables["a step of 50"]]
 
 
