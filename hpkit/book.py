@@ -83,16 +83,13 @@ def digest(notebook: nbformat.NotebookNode, parameters: dict[str, object] | None
 
 
 async def papermill(source: Path, target: Path, parameters: dict[str, object], timeout: float,
-                    threads: int | None = None) -> str:
-    """Run a notebook in a process of its own, `timeout` in seconds; "" or what went wrong.
-
-    threads: of torch, where the environment does not say how many. None: all cores.
-    """
-    environment = ({"OMP_NUM_THREADS": str(threads)} if threads else {}) | os.environ
+                    threads: int = 1) -> str:
+    """Run a notebook in a process of its own, `timeout` in seconds; "" or what went wrong."""
+    threads = {"OMP_NUM_THREADS": str(threads)}  # unless the environment says how many
     command = [sys.executable, "-m", "papermill", str(source), str(target), "-k", "python3"]
     command += ["--no-progress-bar", "--cwd", str(source.parent), "-y", yaml.safe_dump(parameters)]
     process = await asyncio.create_subprocess_exec(*command, stderr=asyncio.subprocess.PIPE,
-                                                   env=environment)
+                                                   env=threads | os.environ)
     try:
         async with asyncio.timeout(timeout):
             said = (await process.communicate())[1].decode(errors="replace").strip()
@@ -105,14 +102,13 @@ async def papermill(source: Path, target: Path, parameters: dict[str, object], t
 
 async def end(process: asyncio.subprocess.Process) -> None:
     """Papermill ends its kernel when it is asked to stop; if it has not in 20 seconds, kill it."""
-    if process.returncode is None:
-        process.terminate()
-        try:
+    try:
+        if process.returncode is None:
+            process.terminate()
             async with asyncio.timeout(20):
                 await process.communicate()
-        except TimeoutError:
-            process.kill()
-            await process.wait()
+    except TimeoutError:
+        process.kill()
 
 
 def failure(notebook: Path, said: str) -> str:
@@ -134,7 +130,7 @@ def failure(notebook: Path, said: str) -> str:
 
 
 async def execute(source: Path, out: Path, parameters: dict[str, object], timeout: float,
-                  threads: int | None = None) -> Result:
+                  threads: int = 1) -> Result:
     """Run one notebook into `out/notebooks`, unless the same run is finished there already."""
     target, lost = out / "notebooks" / source.name, out / "unfinished" / source.name
     part = lost.with_name(f"{source.stem}.{os.getpid()}.ipynb")  # of this process alone
@@ -180,12 +176,9 @@ def checksum(notebook: nbformat.NotebookNode, stamp: str, seconds: float) -> str
 
 async def run(notebooks: list[Path], parameters: list[dict[str, object]], out: Path,
               timeout: float, jobs: int = 2) -> list[Result]:
-    """Execute the notebooks, `jobs` at a time, begun in order; a printed line as each ends.
-
-    Each has its share of the cores: threads that wait for each other can take ten times as long.
-    """
+    """Execute the notebooks, `jobs` at a time, begun in order; a printed line as each ends."""
     free, number = asyncio.Semaphore(jobs), count(1)
-    threads = max(1, (os.cpu_count() or 1) // jobs)
+    threads = max(1, (os.cpu_count() or 1) // jobs)  # more wait for each other: ten times as long
 
     async def one(notebook: Path, values: dict[str, object]) -> Result:
         async with free:
@@ -220,7 +213,7 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     add("-f", metavar="FILE", help="YAML file with parameters, name: value")
     add("-p", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), help="a parameter")
     add("--out", type=Path, default=Path("_book"), metavar="DIR", help="default: _book")
-    add("--jobs", type=int, default=2, metavar="N", help="notebooks at a time (default: 2)")
+    add("--jobs", type=int, default=2, choices=range(1, 17), metavar="N", help="at a time, or 2")
     add("--timeout", type=float, default=600, metavar="SECONDS", help="per notebook (default: 600)")
     add("--no-run", action="store_true", help="only make the site, of notebooks as they are")
     add("--no-site", action="store_true", help="only run the notebooks")
@@ -231,8 +224,6 @@ def main(argv: list[str] | None = None) -> int:
     """Run the book: 0 if all went well, 1 if a notebook failed, 2 if the request makes no sense."""
     given = arguments(argv)
     try:
-        if given.jobs < 1:
-            raise ValueError(f"--jobs is {given.jobs}, expected a whole number of at least 1")
         notebooks = find_notebooks(given.notebooks)
         values = read_values(given.p, given.f)
         parameters = assign(notebooks, values, set(values) - {name for name, _ in given.p})
@@ -259,6 +250,5 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    # As Ctrl-C does: no kernel outlives the book.
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))  # as Ctrl-C
     sys.exit(main())

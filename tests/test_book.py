@@ -82,7 +82,6 @@ def test_values_are_read_as_yaml_and_fitted(first, name, text, value):
         ("-f list.yaml", "list.yaml: holds [1, 2], expected lines of the form name: value"),
         ("-f wrong.yaml", "no parameter 'epoch', expected one of:"),
         ("02_none.ipynb", "02_none.ipynb: no such notebook"),
-        ("--jobs 0", "--jobs is 0, expected a whole number of at least 1"),
     ],
 )
 def test_a_wrong_request_is_refused_in_one_sentence(
