@@ -13,6 +13,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from itertools import count
 from pathlib import Path
 from typing import NamedTuple
@@ -96,19 +97,14 @@ async def papermill(source: Path, target: Path, parameters: dict[str, object], t
         return (said or "papermill failed") if process.returncode else ""
     except TimeoutError:
         return f"stopped after {timeout:g} s"
-    finally:  # also where the book is stopped
-        await end(process)
-
-
-async def end(process: asyncio.subprocess.Process) -> None:
-    """Papermill ends its kernel when it is asked to stop; if it has not in 20 seconds, kill it."""
-    try:
+    finally:  # also where the book is stopped: papermill, asked to end, ends its kernel
         if process.returncode is None:
             process.terminate()
-            async with asyncio.timeout(20):
-                await process.communicate()
-    except TimeoutError:
-        process.kill()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(20):
+                    await process.communicate()
+        if process.returncode is None:
+            process.kill()
 
 
 def failure(notebook: Path, said: str) -> str:
@@ -200,9 +196,8 @@ def summary(results: list[Result]) -> None:
     print("\nrun times")
     for result in sorted(results, key=lambda result: -result.seconds):
         print(f"{result.seconds:8.1f} s  {result.name}  ({result.status})")
-    for result in results:
-        if result.status == "failed":
-            print(f"{result.name} failed: {result.error}", file=sys.stderr)
+    for result in (result for result in results if result.status == "failed"):
+        print(f"{result.name} failed: {result.error}", file=sys.stderr)
 
 
 def arguments(argv: list[str] | None = None) -> argparse.Namespace:
@@ -213,7 +208,8 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     add("-f", metavar="FILE", help="YAML file with parameters, name: value")
     add("-p", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), help="a parameter")
     add("--out", type=Path, default=Path("_book"), metavar="DIR", help="default: _book")
-    add("--jobs", type=int, default=2, choices=range(1, 17), metavar="N", help="at a time, or 2")
+    add("--jobs", type=int, default=2, choices=range(1, 17), metavar="N",
+        help="notebooks at a time (default: 2)")
     add("--timeout", type=float, default=600, metavar="SECONDS", help="per notebook (default: 600)")
     add("--no-run", action="store_true", help="only make the site, of notebooks as they are")
     add("--no-site", action="store_true", help="only run the notebooks")
