@@ -208,8 +208,7 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     add("-f", metavar="FILE", help="YAML file with parameters, name: value")
     add("-p", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), help="a parameter")
     add("--out", type=Path, default=Path("_book"), metavar="DIR", help="default: _book")
-    add("--jobs", type=int, default=2, choices=range(1, 17), metavar="N",
-        help="notebooks at a time (default: 2)")
+    add("--jobs", type=int, default=2, choices=range(1, 17), metavar="N", help="how many at once")
     add("--timeout", type=float, default=600, metavar="SECONDS", help="per notebook (default: 600)")
     add("--no-run", action="store_true", help="only make the site, of notebooks as they are")
     add("--no-site", action="store_true", help="only run the notebooks")
@@ -246,5 +245,6 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))  # as Ctrl-C
     sys.exit(main())
