@@ -3,8 +3,8 @@
 python tests/benchmarks/whole_book.py
 
 All notebooks run with data and runs in an empty folder, then once more with the runs in the store,
-two at a time as `make run` does it: the seconds of a chapter are those of half the cores. A quarter
-of an hour on two cores, so `make benchmark` leaves it out. No other process should run.
+two at a time as `make run` does it: the seconds of a chapter are those of half the cores. Ten
+minutes on two cores, so `make benchmark` leaves it out. No other process should run.
 """
 
 import os
