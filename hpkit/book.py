@@ -12,8 +12,6 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterable
-from contextlib import suppress
 from itertools import count
 from pathlib import Path
 from typing import NamedTuple
@@ -22,7 +20,7 @@ import nbformat
 import yaml
 
 from hpkit.archives import short_digest
-from hpkit.parameters import defaults, fitted, read_values
+from hpkit.parameters import assign, read_values
 
 PACKAGE = Path(__file__).parent
 UNUSED = ("book.py", "parameters.py", "site.py")  # no notebook's output depends on them
@@ -46,30 +44,11 @@ def find_notebooks(names: list[str]) -> list[Path]:
     if not found:
         raise FileNotFoundError(f"{NOTEBOOKS}: no notebooks there, expected at least one .ipynb")
     found = [p if p.suffix == ".ipynb" else NOTEBOOKS / f"{p.name}.ipynb" for p in found]
-    for path in found:
-        if not path.is_file():
-            raise FileNotFoundError(f"{path}: no such notebook")
+    if missing := [path for path in found if not path.is_file()]:
+        raise FileNotFoundError(f"{missing[0]}: no such notebook")
     if len({path.stem for path in found}) < len(found):
         raise ValueError("two notebooks of one name: their outputs would overwrite each other")
     return found
-
-
-def assign(notebooks: list[Path], values: dict[str, object], of_file: Iterable[str] = ()
-           ) -> list[dict[str, object]]:
-    """For each notebook those of the values that it has; ValueError for a name that none has.
-
-    of_file: names that come from a file, which is for the whole book: any of it may have them.
-    """
-    known = [defaults(notebook) for notebook in notebooks]
-    valid = sorted({name for names in known for name in names})
-    others = sorted(NOTEBOOKS.glob("*.ipynb")) if set(of_file) - set(valid) else []
-    elsewhere = {name for other in others for name in defaults(other)} & set(of_file)
-    for name in values:
-        if name not in valid and name not in elsewhere:
-            raise ValueError(f"no parameter {name!r}, expected one of: "
-                             f"{', '.join(valid) or 'none'}")
-    return [{name: fitted(name, values[name], names[name]) for name in names if name in values}
-            for names in known]
 
 
 def digest(notebook: nbformat.NotebookNode, parameters: dict[str, object] | None = None) -> str:
@@ -84,27 +63,35 @@ def digest(notebook: nbformat.NotebookNode, parameters: dict[str, object] | None
 
 
 async def papermill(source: Path, target: Path, parameters: dict[str, object], timeout: float,
-                    threads: int = 1) -> str:
-    """Run a notebook in a process of its own, `timeout` in seconds; "" or what went wrong."""
-    threads = {"OMP_NUM_THREADS": str(threads)}  # unless the environment says how many
+                    limits: dict[str, str]) -> str:
+    """Run a notebook in a process of its own, `timeout` in seconds; "" or what went wrong.
+
+    limits: environment variables, where the environment does not set them already.
+    """
     command = [sys.executable, "-m", "papermill", str(source), str(target), "-k", "python3"]
     command += ["--no-progress-bar", "--cwd", str(source.parent), "-y", yaml.safe_dump(parameters)]
     process = await asyncio.create_subprocess_exec(*command, stderr=asyncio.subprocess.PIPE,
-                                                   env=threads | os.environ)
+                                                   env=limits | os.environ)
     try:
         async with asyncio.timeout(timeout):
             said = (await process.communicate())[1].decode(errors="replace").strip()
         return (said or "papermill failed") if process.returncode else ""
     except TimeoutError:
         return f"stopped after {timeout:g} s"
-    finally:  # also where the book is stopped: papermill, asked to end, ends its kernel
+    finally:  # also where the book is stopped
         if process.returncode is None:
-            process.terminate()
-            with suppress(TimeoutError):
-                async with asyncio.timeout(20):
-                    await process.communicate()
+            await end(process)
+
+
+async def end(process: asyncio.subprocess.Process) -> None:
+    """Have papermill end its kernel; kill it after 20 s, or at a second Ctrl-C."""
+    try:
+        process.send_signal(signal.SIGINT if os.name == "posix" else signal.SIGTERM)
+        await asyncio.wait([asyncio.create_task(process.communicate())], timeout=20)
+    finally:
         if process.returncode is None:
-            process.kill()
+            process.kill()  # the kernel looks every second whether papermill is still there
+            await process.wait()
 
 
 def failure(notebook: Path, said: str) -> str:
@@ -118,15 +105,16 @@ def failure(notebook: Path, said: str) -> str:
     own = [c for c in cells if not added & set(c.metadata.get("tags", []))]
     for number, cell in enumerate(own, 1):
         where = f"cell {number} ({(cell.source.splitlines() or [''])[0]})"
-        for output in (o for o in cell.get("outputs", []) if o.output_type == "error"):
-            return f"{where}: {output.ename}: {(output.evalue.splitlines() or [''])[-1]}"
-        if cell.metadata.get("papermill", {}).get("status") == "running":
+        errors = [o for o in cell.get("outputs", []) if o.output_type == "error"]
+        if errors and errors[0].ename != "KeyboardInterrupt":  # which `end` makes
+            return f"{where}: {errors[0].ename}: {(errors[0].evalue.splitlines() or [''])[-1]}"
+        if errors or cell.metadata.get("papermill", {}).get("status") == "running":
             return f"{where}: {last}"
     return last
 
 
 async def execute(source: Path, out: Path, parameters: dict[str, object], timeout: float,
-                  threads: int = 1) -> Result:
+                  limits: dict[str, str]) -> Result:
     """Run one notebook into `out/notebooks`, unless the same run is finished there already."""
     target, lost = out / "notebooks" / source.name, out / "unfinished" / source.name
     part = lost.with_name(f"{source.stem}.{os.getpid()}.ipynb")  # of this process alone
@@ -137,51 +125,55 @@ async def execute(source: Path, out: Path, parameters: dict[str, object], timeou
         path.parent.mkdir(parents=True, exist_ok=True)
         path.unlink(missing_ok=True)
     start = time.perf_counter()
-    said = await papermill(source, part, parameters, timeout, threads)
-    if PORT_RACE in said:
-        said = await papermill(source, part, parameters, timeout, threads)
-    seconds = round(time.perf_counter() - start, 1)
-    if said:
-        error = failure(part, said)
-        if part.exists():
-            os.replace(part, lost)  # to look at
-        return Result(source.stem, seconds, "failed", error)
-    notebook = nbformat.read(part, 4)
-    notebook.metadata.hpkit = {"digest": stamp, "seconds": seconds,
-                               "sum": checksum(notebook, stamp, seconds)}
-    nbformat.write(notebook, part)
-    os.replace(part, target)  # only whole runs are ever found there
-    return Result(source.stem, seconds, "ran")
+    try:
+        said = await papermill(source, part, parameters, timeout, limits)
+        if PORT_RACE in said:
+            said = await papermill(source, part, parameters, timeout, limits)
+        seconds = round(time.perf_counter() - start, 1)
+        if said:
+            if part.exists():
+                os.replace(part, lost)  # to look at
+            return Result(source.stem, seconds, "failed", failure(lost, said))
+        notebook = nbformat.read(part, 4)
+        notebook.metadata.hpkit = record(notebook, stamp, seconds)
+        nbformat.write(notebook, part)
+        os.replace(part, target)  # only whole runs are ever found there
+        return Result(source.stem, seconds, "ran")
+    finally:  # what a stopped book leaves is no use to anyone
+        part.unlink(missing_ok=True)
 
 
 def kept(target: Path, stamp: str) -> float | None:
     """How long the same run took, where it is there and nothing in its cells has changed."""
     try:
         notebook = nbformat.read(target, 4)
-        seconds, found = notebook.metadata.hpkit["seconds"], notebook.metadata.hpkit["sum"]
-        return seconds if found == checksum(notebook, stamp, seconds) else None
+        found = notebook.metadata.hpkit
+        return found.seconds if found == record(notebook, stamp, found.seconds) else None
     except Exception:  # none there, or a damaged one: it is run again
         return None
 
 
-def checksum(notebook: nbformat.NotebookNode, stamp: str, seconds: float) -> str:
-    """Twelve hexadecimal digits for the cells, outputs included, and what is known of the run."""
+def record(notebook: nbformat.NotebookNode, stamp: str, seconds: float) -> dict[str, object]:
+    """What an executed notebook says of its run, with a checksum of it and of the cells."""
     cells = [{key: value for key, value in cell.items() if key != "id"} for cell in notebook.cells]
-    return short_digest([stamp, seconds, cells])
+    return {"digest": stamp, "seconds": seconds, "sum": short_digest([stamp, seconds, cells])}
 
 
 async def run(notebooks: list[Path], parameters: list[dict[str, object]], out: Path,
               timeout: float, jobs: int = 2) -> list[Result]:
     """Execute the notebooks, `jobs` at a time, begun in order; a printed line as each ends."""
+    jobs = min(jobs, len(notebooks))
+    print(f"running {len(notebooks)} notebooks, {jobs} at a time", flush=True)
     free, number = asyncio.Semaphore(jobs), count(1)
-    threads = max(1, (os.cpu_count() or 1) // jobs)  # more wait for each other: ten times as long
+    # Two notebooks with a thread per core each took over ten times as long as one alone.
+    limits = {"OMP_NUM_THREADS": str(max(1, cores() // jobs))} if jobs > 1 else {}
 
     async def one(notebook: Path, values: dict[str, object]) -> Result:
         async with free:
             try:
-                result = await execute(notebook, out, values, timeout, threads)
-            except OSError as error:  # a full disk, say
-                result = Result(notebook.stem, 0.0, "failed", str(error))
+                result = await execute(notebook, out, values, timeout, limits)
+            except Exception as error:  # a full disk, say: the other notebooks go on
+                result = Result(notebook.stem, 0.0, "failed", f"{type(error).__name__}: {error}")
         print(f"[{next(number)}/{len(notebooks)}] {result.name} ... {result.seconds:.1f} s, "
               f"{result.status}", flush=True)
         return result
@@ -189,6 +181,11 @@ async def run(notebooks: list[Path], parameters: list[dict[str, object]], out: P
     async with asyncio.TaskGroup() as group:  # stopped, it waits until all have ended their kernel
         tasks = [group.create_task(one(*each)) for each in zip(notebooks, parameters, strict=True)]
     return [task.result() for task in tasks]
+
+
+def cores() -> int:
+    """How many this process may use: fewer than there are, where a scheduler says so."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def summary(results: list[Result]) -> None:
@@ -221,30 +218,28 @@ def main(argv: list[str] | None = None) -> int:
     try:
         notebooks = find_notebooks(given.notebooks)
         values = read_values(given.p, given.f)
-        parameters = assign(notebooks, values, set(values) - {name for name, _ in given.p})
+        of_file = set(values) - {name for name, _ in given.p}
+        parameters = assign(notebooks, values, of_file, sorted(NOTEBOOKS.glob("*.ipynb")))
     except (ValueError, OSError) as error:
         print(error, file=sys.stderr)
         return 2
-    out = given.out.resolve()
-    if given.no_run:
-        from hpkit.site import build, collect
-
-        print(f"open {build(collect(notebooks, out), out)}")
-        return 0
+    out, results = given.out.resolve(), []
     try:
-        results = asyncio.run(run(notebooks, parameters, out, given.timeout, given.jobs))
+        if not given.no_run:
+            results = asyncio.run(run(notebooks, parameters, out, given.timeout, given.jobs))
+            summary(results)
+        if not given.no_site:
+            from hpkit.site import build, collect  # Sphinx takes seconds to import
+
+            print(f"open {build(results or collect(notebooks, out), out)}")
     except KeyboardInterrupt:
         print("\nstopped: the same command goes on with what is not finished", file=sys.stderr)
         return 130
-    summary(results)
-    if not given.no_site:
-        from hpkit.site import build  # Sphinx takes seconds to import
-
-        print(f"open {build(results, out)}")
     return int(any(result.status == "failed" for result in results))
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))  # as Ctrl-C
+    # SIGTERM stops it as Ctrl-C does, which jobs in the background would ignore without this.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     sys.exit(main())

@@ -3,6 +3,8 @@
 import ast
 import logging
 import reprlib
+from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 import yaml
@@ -28,10 +30,8 @@ def fitted(name: str, value: object, default: object) -> object:
     if default is None or type(value) is type(default):
         return value
     if isinstance(default, float) and not isinstance(value, bool):
-        try:
+        with suppress(TypeError, ValueError):
             return float(value)  # a whole number, or 1e-3, which YAML takes for text
-        except (TypeError, ValueError):
-            pass
     raise ValueError(f"{name}: {value!r} does not fit, expected {type(default).__name__} like the "
                      f"default {default!r}")
 
@@ -60,3 +60,19 @@ def read_values(pairs: list[list[str]], file: str | None) -> dict[str, object]:
                 raise ValueError(f"parameters ({file or '-p'}): {name} is {reprlib.repr(value)}, "
                                  "expected a number, a text, true, false, null, or a list of these")
     return in_file | given
+
+
+def assign(notebooks: list[Path], values: dict[str, object], of_file: Iterable[str] = (),
+           book: Iterable[Path] = ()) -> list[dict[str, object]]:
+    """For each notebook those of the values that it has; ValueError for a name that none has.
+
+    of_file: names that come from a file, which is for the whole book: any of it may have them.
+    """
+    known = [defaults(notebook) for notebook in notebooks]
+    valid = sorted({name for names in known for name in names})
+    others = book if set(of_file) - set(valid) else []
+    elsewhere = {name for other in others for name in defaults(other)} & set(of_file)
+    if bad := [name for name in values if name not in {*valid, *elsewhere}]:
+        raise ValueError(f"no parameter {bad[0]!r}, expected one of: {', '.join(valid) or 'none'}")
+    return [{name: fitted(name, values[name], names[name]) for name in names if name in values}
+            for names in known]

@@ -70,26 +70,22 @@ def without_widgets(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
 def with_links_to_pages(notebook: nbformat.NotebookNode, names: list[str]) -> None:
     """Links go to pages; to chapters that are not in this site they become words; badges go."""
 
-    def keep_or_unlink(link: re.Match) -> str:
-        return link[0] if link[2] in names else link[1]
-
-    def to_page(link: re.Match) -> str:
-        return f"[{link[1]}]({link[2]}.html)" if link[2] in names else link[1]
+    def to(ending: str) -> Callable[[re.Match], str]:
+        return lambda it: f"[{it[1]}]({it[2]}{ending})" if it[2] in names else it[1]
 
     for cell in (c for c in notebook.cells if c.cell_type == "markdown"):
         cell.source = re.sub(r"^\[!\[.*\n\n", "", cell.source, flags=re.M)
-        cell.source = re.sub(LINK, keep_or_unlink, cell.source)
+        cell.source = re.sub(LINK, to(".ipynb"), cell.source)
     for output in (o for cell in notebook.cells for o in cell.get("outputs", [])):
         if text := output.get("data", {}).get("text/markdown"):
-            output.data["text/markdown"] = re.sub(LINK, to_page, text)
+            output.data["text/markdown"] = re.sub(LINK, to(".html"), text)
 
 
 def cover(notebook: nbformat.NotebookNode) -> tuple[bytes, str] | None:
     """The PNG of the cell tagged "cover", else the first, and its alternative text; None: none."""
     shown = [(cell.metadata, output.data["image/png"]) for cell in notebook.cells
              for output in cell.get("outputs", []) if "image/png" in output.get("data", {})]
-    shown.sort(key=lambda one: "cover" not in one[0].get("tags", []))
-    for metadata, png in shown:
+    for metadata, png in sorted(shown, key=lambda one: "cover" not in one[0].get("tags", [])):
         return base64.b64decode(png), metadata.get("mystnb", {}).get("image", {}).get("alt", "")
     return None
 

@@ -23,7 +23,7 @@ from nbformat.v4 import new_code_cell, new_notebook, new_output
 from PIL import Image
 from tiny import patch_set
 
-from hpkit import book, layout, lessons, shipped, store
+from hpkit import book, layout, lessons, parameters, shipped, store
 from hpkit import tasks as tasks_module
 from hpkit.archives import read_pins, root_of
 from hpkit.configs import DenoiserConfig
@@ -257,7 +257,7 @@ def make_parameters(folder: Path) -> None:
 
 
 def read_parameters(folder: Path) -> dict:
-    return book.read_values([["epochs", "7"]], str(folder / "toy.yaml"))
+    return parameters.read_values([["epochs", "7"]], str(folder / "toy.yaml"))
 
 
 def make_notebook(folder: Path) -> None:
@@ -266,8 +266,7 @@ def make_notebook(folder: Path) -> None:
     cell.outputs = [new_output("stream", text="grüße\n")]
     notebook = new_notebook(cells=[cell], metadata={"kernelspec": {
         "name": "python3", "display_name": "Python 3", "language": "python"}})
-    notebook.metadata.hpkit = {"digest": "0123", "seconds": 1.5,
-                               "sum": book.checksum(notebook, "0123", 1.5)}
+    notebook.metadata.hpkit = book.record(notebook, "0123", 1.5)
     nbformat.write(notebook, folder / "toy.ipynb")
 
 
@@ -276,7 +275,7 @@ def read_executed(folder: Path) -> str:
     path = folder / "toy.ipynb"
     if book.kept(path, "0123") != 1.5:
         raise ValueError(f"{path} is run again")
-    return book.checksum(nbformat.read(path, 4), "0123", 1.5)
+    return str(book.record(nbformat.read(path, 4), "0123", 1.5))
 
 
 def make_predictions(folder: Path) -> None:
@@ -324,7 +323,7 @@ READERS = {
                           "another table, whose notebooks' stamps are stale"),
     "parameters, YAML": Reader(make_parameters, read_parameters, "toy.yaml", "another request"),
     "notebook, its parameters": Reader(
-        make_notebook, lambda f: book.defaults(f / "toy.ipynb"), "toy.ipynb",
+        make_notebook, lambda f: parameters.defaults(f / "toy.ipynb"), "toy.ipynb",
         "another notebook, whose stamp is stale"),
     "executed notebook": Reader(make_notebook, read_executed, "toy.ipynb"),
     "predictions": Reader(make_predictions, lambda f: store.read_json(f / "predictions.json"),

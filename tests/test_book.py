@@ -8,13 +8,14 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-from hpkit import book
+from hpkit import book, parameters
 
 PARAMETERS = """epochs = 3  # passes
 lr = 0.1  # step
@@ -56,7 +57,7 @@ def first(tmp_path) -> Path:
     ],
 )
 def test_values_are_read_as_yaml_and_fitted(first, name, text, value):
-    (assigned,) = book.assign([first], book.read_values([[name, text]], None))
+    (assigned,) = parameters.assign([first], parameters.read_values([[name, text]], None))
     assert assigned == {name: value} and type(assigned[name]) is type(value)
 
 
@@ -100,8 +101,8 @@ def test_a_wrong_request_is_refused_in_one_sentence(
 def test_each_notebook_is_given_only_what_it_has(first, tmp_path):
     (tmp_path / "values.yaml").write_text("epochs: 7\nlr: 0.5")
     other = write(tmp_path / "02.ipynb", "# Two?", "x = 1")
-    values = book.read_values([["lr", "0.25"]], tmp_path / "values.yaml")
-    assert book.assign([first, other], values) == [{"epochs": 7, "lr": 0.25}, {}]
+    values = parameters.read_values([["lr", "0.25"]], tmp_path / "values.yaml")
+    assert parameters.assign([first, other], values) == [{"epochs": 7, "lr": 0.25}, {}]
 
 
 def test_a_file_is_for_the_whole_book(first, tmp_path, monkeypatch):
@@ -135,32 +136,71 @@ def play(monkeypatch, *said: str) -> list[str]:
 def test_a_lost_kernel_is_tried_once_more(first, tmp_path, monkeypatch):
     lost = f"RuntimeError: {book.PORT_RACE}"
     left = play(monkeypatch, lost, lost, "never asked")
-    result = asyncio.run(book.execute(first, tmp_path / "out", {}, 10))
+    result = asyncio.run(book.execute(first, tmp_path / "out", {}, 10, {}))
     assert result.status == "failed" and book.PORT_RACE in result.error
     assert left == ["never asked"]
 
 
 def test_only_the_second_try_counts(first, tmp_path, monkeypatch):
     play(monkeypatch, f"RuntimeError: {book.PORT_RACE}", "")
-    assert asyncio.run(book.execute(first, tmp_path / "out", {}, 10)).status == "ran"
+    assert asyncio.run(book.execute(first, tmp_path / "out", {}, 10, {})).status == "ran"
 
 
-@pytest.mark.parametrize(("jobs", "cores", "threads"), [(1, 2, 2), (2, 2, 1), (3, 2, 1), (2, 8, 4)])
-def test_so_many_at_a_time_share_the_cores(jobs, cores, threads, tmp_path, monkeypatch):
-    running, seen, names = set(), [], ["01", "02", "03", "04", "05"]
+@pytest.mark.parametrize(("jobs", "cores", "notebooks", "limits"), [
+    (1, 2, 5, {}), (2, 2, 5, {"OMP_NUM_THREADS": "1"}), (3, 2, 5, {"OMP_NUM_THREADS": "1"}),
+    (2, 8, 5, {"OMP_NUM_THREADS": "4"}), (8, 8, 2, {"OMP_NUM_THREADS": "4"}), (2, 8, 1, {}),
+])
+def test_so_many_at_a_time_share_the_cores(jobs, cores, notebooks, limits, tmp_path, monkeypatch,
+                                           capsys):
+    running, seen, begun = set(), [], []
+    names = [f"{number:02d}" for number in range(notebooks)]
 
-    async def execute(source, out, parameters, timeout, threads):
+    async def execute(source, out, parameters, timeout, limits):
         running.add(source.stem)
-        seen.append((len(running), threads))
-        await asyncio.sleep(0.001)
+        begun.append(source.stem)
+        seen.append((len(running), limits))
+        await asyncio.sleep(0.02 if source.stem == "00" else 0.001)  # the first ends last
         running.remove(source.stem)
         return book.Result(source.stem, 1.0, "ran")
 
     monkeypatch.setattr(book, "execute", execute)
-    monkeypatch.setattr(os, "cpu_count", lambda: cores)
-    results = asyncio.run(book.run([Path(n) for n in names], [{}] * 5, tmp_path, 10, jobs))
-    assert [result.name for result in results] == names
-    assert max(at_once for at_once, _ in seen) == jobs and {n for _, n in seen} == {threads}
+    monkeypatch.setattr(book, "cores", lambda: cores)
+    every = [{}] * notebooks
+    results = asyncio.run(book.run([Path(n) for n in names], every, tmp_path, 10, jobs))
+    assert [result.name for result in results] == begun == names
+    assert max(at_once for at_once, _ in seen) == min(jobs, notebooks)
+    assert [given for _, given in seen] == [limits] * notebooks
+    said = re.findall(r"^\[(\d+)/(\d+)\] (\d+) \.\.\. 1.0 s, ran$", capsys.readouterr().out, re.M)
+    assert [(int(n), int(of)) for n, of, _ in said] == [(n, notebooks)
+                                                        for n in range(1, notebooks + 1)]
+    assert sorted(name for *_, name in said) == names
+
+
+def test_no_more_cores_than_this_process_may_use(monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {5, 7, 9}, raising=False)
+    assert book.cores() == 3
+    monkeypatch.delattr(os, "sched_getaffinity")
+    monkeypatch.setattr(os, "cpu_count", lambda: None)
+    assert book.cores() == 1
+
+
+def test_whoever_stops_twice_waits_no_longer():
+    """Papermill that takes no notice of the first Ctrl-C is killed at the second."""
+    deaf = ("import signal, time; signal.signal(signal.SIGINT, signal.SIG_IGN); "
+            "print(flush=True); time.sleep(60)")
+
+    async def stop_twice():
+        process = await asyncio.create_subprocess_exec(sys.executable, "-c", deaf,
+                                                       stdout=subprocess.PIPE)
+        await process.stdout.readline()
+        ending = asyncio.create_task(book.end(process))
+        await asyncio.sleep(0.1)
+        assert not ending.done()
+        ending.cancel()
+        await asyncio.wait([ending], timeout=10)
+        return process.returncode
+
+    assert asyncio.run(stop_twice()) == -signal.SIGKILL
 
 
 def test_what_cannot_be_written_stops_no_other(first, tmp_path, monkeypatch):
@@ -170,6 +210,7 @@ def test_what_cannot_be_written_stops_no_other(first, tmp_path, monkeypatch):
     results = asyncio.run(book.run([first, other], [{}, {}], tmp_path / "out", 10))
     assert [result.status for result in results] == ["failed", "ran"]
     assert str(tmp_path / "out" / "notebooks" / first.name) in results[0].error
+    assert not list((tmp_path / "out" / "unfinished").glob("*"))
 
 
 def is_running(pid: int) -> bool:
@@ -215,24 +256,48 @@ def test_the_book_goes_past_failures_and_goes_on_where_it_was(first, tmp_path, c
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
-def test_no_kernel_outlives_a_stopped_book(sent, tmp_path):
+@pytest.mark.parametrize(("said", "seen"), [(None, "3"), ("5", "5")])
+def test_a_kernel_has_its_share_of_the_cores(said, seen, tmp_path, monkeypatch):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    if said:
+        monkeypatch.setenv("OMP_NUM_THREADS", said)
+    monkeypatch.setattr(book, "cores", lambda: 6)
+    sources = "import os", "print(os.environ['OMP_NUM_THREADS'])"
+    two = [write(tmp_path / f"{name}.ipynb", "# One?", *sources) for name in ("1", "2")]
+    asyncio.run(book.run(two, [{}, {}], tmp_path / "out", 60))
+    ran = [nbformat.read(tmp_path / "out" / "notebooks" / path.name, 4) for path in two]
+    assert [notebook.cells[-1].outputs[0].text for notebook in ran] == [f"{seen}\n"] * 2
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize(("send", "sent"), [
+    (os.kill, signal.SIGINT), (os.kill, signal.SIGTERM), (os.killpg, signal.SIGINT)])
+def test_no_kernel_outlives_a_stopped_book(send, sent, tmp_path):
+    """The last one is what Ctrl-C in a terminal does: papermill gets it as well."""
     pids = [tmp_path / "1", tmp_path / "2"]
     slow = [write(path.with_suffix(".ipynb"), "# One?", "import os, pathlib, time\n"
                   f"pathlib.Path({str(path)!r}).write_text(str(os.getpid()))\ntime.sleep(600)")
             for path in pids]
     command = [sys.executable, "-m", "hpkit.book", *map(str, slow), "--out", str(tmp_path / "out")]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    while not all(path.exists() and path.read_text() for path in pids):  # both at once
-        assert process.poll() is None
-        time.sleep(0.1)
-    process.send_signal(sent)
-    said = process.communicate(timeout=60)[1]
-    assert process.returncode == 130
-    assert said.endswith("stopped: the same command goes on with what is not finished\n")
-    time.sleep(1)
-    assert not any(is_running(int(path.read_text())) for path in pids)
-    assert not list((tmp_path / "out" / "notebooks").glob("*"))
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    try:
+        while not all(path.exists() and path.read_text() for path in pids):  # both at once
+            assert process.poll() is None
+            time.sleep(0.1)
+        send(process.pid, sent)
+        said = process.communicate(timeout=60)[1]
+        assert process.returncode == 130
+        assert said.endswith("stopped: the same command goes on with what is not finished\n")
+        time.sleep(1)
+        assert not any(is_running(int(path.read_text())) for path in pids)
+        for folder in ("notebooks", "unfinished"):
+            assert not list((tmp_path / "out" / folder).glob("*"))
+    finally:  # a failure must not leave kernels that sleep beside the other tests
+        process.kill()
+        for path in (path for path in pids if path.exists()):
+            with suppress(ProcessLookupError, ValueError):
+                os.kill(int(path.read_text()), signal.SIGKILL)
 
 
 def test_a_changed_package_is_run_again(first, tmp_path, monkeypatch):
@@ -242,5 +307,5 @@ def test_a_changed_package_is_run_again(first, tmp_path, monkeypatch):
     states = []
     for code in ("x = 1", "x = 1", "x = 2"):
         (tmp_path / "package" / "losses.py").write_text(code)
-        states.append(asyncio.run(book.execute(first, tmp_path / "out", {}, 10)).status)
+        states.append(asyncio.run(book.execute(first, tmp_path / "out", {}, 10, {})).status)
     assert states == ["ran", "kept", "ran"]

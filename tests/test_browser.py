@@ -29,7 +29,8 @@ from PIL import Image
 from test_protocol import VALUES
 from tiny import write_data
 
-from hpkit.book import NOTEBOOKS, defaults
+from hpkit.book import NOTEBOOKS
+from hpkit.parameters import defaults
 from hpkit.photos import read_photo
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600), needs_chromium]

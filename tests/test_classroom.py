@@ -10,7 +10,7 @@ import pytest
 from anatomy import complaints, is_exercise
 from nbformat.v4 import new_code_cell, new_notebook
 
-from hpkit import book
+from hpkit import book, parameters
 
 NOTEBOOKS = book.find_notebooks([])
 
@@ -46,7 +46,7 @@ def untold(text: str) -> str:
 def test_solutions_and_outputs_are_gone_and_nothing_else(path, given):
     before, after = nbformat.read(path, 4), nbformat.read(given / path.name, 4)
     nbformat.validate(after)
-    assert book.defaults(given / path.name) == book.defaults(path)
+    assert parameters.defaults(given / path.name) == parameters.defaults(path)
     code = [[cell for cell in notebook.cells if cell.cell_type == "code"]
             for notebook in (before, after)]
     assert [(c.id, c.source, c.metadata) for c in code[1]] == [

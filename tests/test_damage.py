@@ -27,7 +27,7 @@ from faults import kills
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hpkit import book, layout, store
+from hpkit import layout, parameters, store
 from hpkit.descriptors import denoise, read_descriptors
 from hpkit.evaluation import main
 from hpkit.patches import PATCH_TYPES, read_split
@@ -136,7 +136,7 @@ def test_parameter_files_that_mean_harm(name, text, sentence, tmp_path):
     path = tmp_path / "toy.yaml"
     path.write_text(text)
     with pytest.raises(ValueError, match=sentence) as refused:
-        book.read_values([], str(path))
+        parameters.read_values([], str(path))
     assert str(path) in str(refused.value) and len(str(refused.value)) < 1000
 
 
@@ -145,7 +145,7 @@ def test_a_bomb_of_yaml_costs_nothing(tmp_path):
     for text in ("\n".join(lines), "- " + "\n- ".join(line[4:].lstrip() for line in lines)):
         (tmp_path / "toy.yaml").write_text(text)
         with pytest.raises(ValueError, match=r"toy\.yaml.*expected"):
-            book.read_values([], str(tmp_path / "toy.yaml"))
+            parameters.read_values([], str(tmp_path / "toy.yaml"))
 
 
 @pytest.mark.parametrize(("name", "sentence"), [

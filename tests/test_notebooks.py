@@ -14,7 +14,8 @@ from execute_notebooks import main as execute_notebooks
 from execute_notebooks import normalise
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from hpkit.book import assign, digest, read_values
+from hpkit.book import digest
+from hpkit.parameters import assign, read_values
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))

@@ -6,7 +6,8 @@ import json
 import pytest
 from web import archive, serve
 
-from hpkit.book import NOTEBOOKS, defaults, papermill
+from hpkit.book import NOTEBOOKS, papermill
+from hpkit.parameters import defaults
 from hpkit.photos import photo_table, photos_folder
 
 VALUES = {"data": "hpatches", "epochs": 1, "samples": 60, "points": 40, "test_points": 20,
@@ -38,6 +39,6 @@ def replica(tmp_path_factory):
 @pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
 def test_a_chapter_on_hpatches(replica, path, tmp_path):
     values = {name: value for name, value in VALUES.items() if name in defaults(path)}
-    said = asyncio.run(papermill(path, tmp_path / path.name, values, 280))
+    said = asyncio.run(papermill(path, tmp_path / path.name, values, 280, {}))
     assert said == "", said[-2000:]
 

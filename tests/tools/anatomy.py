@@ -10,7 +10,7 @@ import nbformat
 from colab import TAG
 from nbformat import NotebookNode
 
-from hpkit.book import defaults
+from hpkit.parameters import defaults
 
 SECTIONS = ("You will", "By hand", "What we see", "Exercises", "Tweak it", "Next")  # in this order
 CELLS, LONGER = 30, {"11_modifications": 60, "13_clinic": 45}  # outside the exercises
