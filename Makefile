@@ -70,7 +70,7 @@ clinic: $(STAMP)  ## run the broken runs of chapter 13 and their healthy twins a
 faults: $(STAMP)  ## kill, damage, fill the disk ...: all faults at full counts, and their table
 	$(BIN)/python tests/faults/kills.py
 
-gpu-check: $(STAMP)  ## compare what the GPU computes with the CPU, and again; its throughput
+gpu-check: $(STAMP)  ## does the GPU compute what the CPU does, the same twice, and how fast?
 	$(BIN)/python tests/benchmarks/gpu_check.py --out build/gpu-check
 
 # The Keras baseline has an environment of its own; without it two scripts say how to get it.

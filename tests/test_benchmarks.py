@@ -44,6 +44,8 @@ def test_the_official_arm_gives_the_official_figures(script, name):
     points, lengths = read_descriptors(folder / "descriptors.npz", names)
     tasks = read_tasks(folder, name, names, lengths)
     found = [getattr(arm, f"official_{task}")(points, tasks, len(names)) for task in arm.TASKS]
+    # This arm adds float32 distances in the order of numpy and the processor: 2e-8 off was seen.
+    # hpkit's own figures are held to 1e-12, in test_evaluation.py.
     assert found == pytest.approx([expected["verification"]["mAP"], expected["matching"]["mAP"],
                                    expected["retrieval"]["mAP_float64"]], abs=1e-7)
     ours = [arm.ours(task, points, tasks, len(names)) for task in arm.TASKS]
@@ -75,10 +77,12 @@ def test_the_readme_has_the_figures_that_were_measured(script):
 
 
 def test_the_readme_has_what_a_gpu_did(script):
-    assert readme.table("make gpu-check") == script("tables").on_a_gpu()
+    assert readme.table("tests/benchmarks/tables.py") == script("tables").on_a_gpu()
     found = json.loads((BENCHMARKS / "measured" / "gpu_check.json").read_text())["tables"]
     assert all(row["agree"] for row in found["the same weights"])
-    assert all(row["run again"] and row["stopped and resumed"] for row in found["the same bytes"])
+    for row in found["the same bytes"]:
+        assert row["run again"] and row["stopped and resumed"]
+        assert row["epochs kept when stopped"] == 1
 
 
 def test_the_readme_has_the_faults_that_were_tried():

@@ -53,4 +53,5 @@ def test_the_check_of_a_gpu_runs_on_the_processor(tmp_path):
     assert done.stdout.endswith("the scores agree, and the bytes repeat\n")
     tables = json.loads((tmp_path / "gpu_check.json").read_text())["tables"]
     assert all(row["there"] == row["processor"] for row in tables["the same weights"])
-    assert len(tables["the same bytes"]) == 5 and len(tables["throughput"]) == 12
+    assert [row["epochs kept when stopped"] for row in tables["the same bytes"]] == [1] * 5
+    assert len(tables["throughput"]) == 12

@@ -40,12 +40,12 @@ def machine() -> dict[str, object]:
             "finished": time.strftime("%Y-%m-%d %H:%M"), "arguments": " ".join(sys.argv[1:])}
 
 
-def options(description: str, **more: dict) -> argparse.Namespace:
+def options(description: str, out: Path = HERE / "measured", **more: dict) -> argparse.Namespace:
     """The command line: --out, --threads, and the script's own, name to add_argument's keywords."""
     import torch
 
     parser = argparse.ArgumentParser(description=description.splitlines()[0])
-    parser.add_argument("--out", type=Path, default=HERE / "measured")
+    parser.add_argument("--out", type=Path, default=out)
     parser.add_argument("--threads", type=int, default=min(2, os.cpu_count() or 1))
     for name, settings in more.items():
         parser.add_argument(f"--{name.replace('_', '-')}", **settings)

@@ -66,7 +66,7 @@ def needed() -> list[list[str]]:
                  step["GFLOP a step"] / 50),
                 (f"7 times Keras with `{work}`", 7 * predicted, step["GFLOP a patch, forward"])):
             rows.append([f"{what} would need", f"{rate * flops:.0f} GFLOP/s",
-                         f"{step['peak GFLOP/s']:.0f}, the peak",
+                         f"{step['peak GFLOP/s']:.0f} (that product of matrices)",
                          f"{rate * flops / step['peak GFLOP/s']:.0%}"])
     return rows
 
@@ -110,14 +110,14 @@ def reached() -> list[list[str]]:
 
 
 def spent() -> list[list[str]]:
-    """How far a step is from the peak of a matrix product, and the parts that take most of it."""
+    """How fast a step is beside a product of matrices, and the parts that take most of it."""
     tables = measured("where_time_goes")["tables"]
 
     def largest(arm: str) -> str:
         parts = sorted(((row[arm], row["index"]) for row in tables["shares"]), reverse=True)
-        return ", ".join(f"{name} {share:.0%}" for share, name in parts[:3])
+        return "; ".join(f"{name} {share:.0%}" for share, name in parts[:3])
 
-    return [[f"a step of 50 ({row['network']}, {row['precision']})",
+    return [[f"a step of 50 ({row['network']}, {row['precision']}), and what takes most of it",
              f"{row['milliseconds a step']:.0f} ms: {row['GFLOP/s']:.0f} GFLOP/s",
              f"{row['peak GFLOP/s']:.0f} (a product of two 2048 × 2048 matrices)",
              f"{row['share of the peak']:.0%}; {largest(row['network'] + ', ' + row['precision'])}"]
@@ -190,5 +190,5 @@ def put_seconds() -> None:
 
 if __name__ == "__main__":
     readme.put("make benchmark", table())
-    readme.put("make gpu-check", on_a_gpu())
+    readme.put("tests/benchmarks/tables.py", on_a_gpu())
     put_seconds()
