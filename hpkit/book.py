@@ -11,6 +11,7 @@ import hashlib
 import os
 import signal
 import sys
+import tempfile
 import time
 from itertools import count
 from pathlib import Path
@@ -40,9 +41,8 @@ class Result(NamedTuple):
 
 def find_notebooks(names: list[str]) -> list[Path]:
     """Notebooks by path, or by bare name in `notebooks/`; all that are there if none is named."""
-    found = [Path(name) for name in names] or sorted(NOTEBOOKS.glob("*.ipynb"))
-    if not found:
-        raise FileNotFoundError(f"{NOTEBOOKS}: no notebooks there, expected at least one .ipynb")
+    every = sorted(NOTEBOOKS.glob("*.ipynb")) or [NOTEBOOKS / "*.ipynb"]
+    found = [Path(name) for name in names] or every
     found = [p if p.suffix == ".ipynb" else NOTEBOOKS / f"{p.name}.ipynb" for p in found]
     if missing := [path for path in found if not path.is_file()]:
         raise FileNotFoundError(f"{missing[0]}: no such notebook")
@@ -70,46 +70,45 @@ async def papermill(source: Path, target: Path, parameters: dict[str, object], t
     """
     command = [sys.executable, "-m", "papermill", str(source), str(target), "-k", "python3"]
     command += ["--no-progress-bar", "--cwd", str(source.parent), "-y", yaml.safe_dump(parameters)]
-    process = await asyncio.create_subprocess_exec(*command, stderr=asyncio.subprocess.PIPE,
-                                                   env=limits | os.environ)
-    try:
-        async with asyncio.timeout(timeout):
-            said = (await process.communicate())[1].decode(errors="replace").strip()
-        return (said or "papermill failed") if process.returncode else ""
-    except TimeoutError:
-        return f"stopped after {timeout:g} s"
-    finally:  # also where the book is stopped
-        if process.returncode is None:
-            await end(process)
+    with tempfile.TemporaryFile("w+", errors="replace") as said:  # no pipe: kernels keep it open
+        child = await asyncio.create_subprocess_exec(*command, stderr=said, env=limits | os.environ)
+        try:
+            await asyncio.wait_for(child.wait(), timeout)
+        except TimeoutError:
+            return f"stopped after {timeout:g} s"
+        finally:  # also where the book is stopped
+            if child.returncode is None:
+                await end(child)
+        said.seek(0)
+        return (said.read().strip() or "papermill failed") if child.returncode else ""
 
 
 async def end(process: asyncio.subprocess.Process) -> None:
     """Have papermill end its kernel; kill it after 20 s, or at a second Ctrl-C."""
-    try:
+    try:  # SIGTERM ends papermill before it has ended its kernel; Windows has nothing else to send
         process.send_signal(signal.SIGINT if os.name == "posix" else signal.SIGTERM)
-        await asyncio.wait([asyncio.create_task(process.communicate())], timeout=20)
+        await asyncio.wait([asyncio.create_task(process.wait())], timeout=20)
     finally:
         if process.returncode is None:
-            process.kill()  # the kernel looks every second whether papermill is still there
+            process.kill()  # its kernel ends within a second, unless a cell is busy outside Python
             await process.wait()
 
 
 def failure(notebook: Path, said: str) -> str:
-    """The source's cell that failed, or ran when the time was up, and the error's last line."""
+    """The source's last cell that began, and its error or the last line of what was said."""
     last = said.splitlines()[-1]
     try:
         cells = nbformat.read(notebook, 4).cells
     except Exception:  # not there yet, or cut while it was written
         return last
     added = {"papermill-error-cell-tag", "injected-parameters"}
-    own = [c for c in cells if not added & set(c.metadata.get("tags", []))]
-    for number, cell in enumerate(own, 1):
-        where = f"cell {number} ({(cell.source.splitlines() or [''])[0]})"
-        errors = [o for o in cell.get("outputs", []) if o.output_type == "error"]
-        if errors and errors[0].ename != "KeyboardInterrupt":  # which `end` makes
-            return f"{where}: {errors[0].ename}: {(errors[0].evalue.splitlines() or [''])[-1]}"
-        if errors or cell.metadata.get("papermill", {}).get("status") == "running":
-            return f"{where}: {last}"
+    own = enumerate((c for c in cells if not added & set(c.metadata.get("tags", []))), 1)
+    begun = [(n, c) for n, c in own if c.metadata.get("papermill", {}).get("start_time")]
+    for number, cell in begun[-1:]:
+        for error in (o for o in cell.get("outputs", []) if o.output_type == "error"):
+            if error.ename != "KeyboardInterrupt":  # which comes of `end`
+                last = f"{error.ename}: {(error.evalue.splitlines() or [''])[-1]}"
+        return f"cell {number} ({(cell.source.splitlines() or [''])[0]}): {last}"
     return last
 
 
@@ -163,7 +162,7 @@ async def run(notebooks: list[Path], parameters: list[dict[str, object]], out: P
               timeout: float, jobs: int = 2) -> list[Result]:
     """Execute the notebooks, `jobs` at a time, begun in order; a printed line as each ends."""
     jobs = min(jobs, len(notebooks))
-    print(f"running {len(notebooks)} notebooks, {jobs} at a time", flush=True)
+    print(f"notebooks: {len(notebooks)}, {jobs} at a time", flush=True)
     free, number = asyncio.Semaphore(jobs), count(1)
     # Two notebooks with a thread per core each took over ten times as long as one alone.
     limits = {"OMP_NUM_THREADS": str(max(1, cores() // jobs))} if jobs > 1 else {}
@@ -207,8 +206,9 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     add("--out", type=Path, default=Path("_book"), metavar="DIR", help="default: _book")
     add("--jobs", type=int, default=2, choices=range(1, 17), metavar="N", help="how many at once")
     add("--timeout", type=float, default=600, metavar="SECONDS", help="per notebook (default: 600)")
-    add("--no-run", action="store_true", help="only make the site, of notebooks as they are")
-    add("--no-site", action="store_true", help="only run the notebooks")
+    only = parser.add_mutually_exclusive_group().add_argument
+    only("--no-run", action="store_true", help="only make the site, of notebooks as they are")
+    only("--no-site", action="store_true", help="only run the notebooks")
     return parser.parse_args(argv)
 
 

@@ -133,6 +133,12 @@ def play(monkeypatch, *said: str) -> list[str]:
     return left
 
 
+def test_either_no_run_or_no_site(capsys):
+    with pytest.raises(SystemExit):
+        book.main(["--no-run", "--no-site"])
+    assert "--no-site: not allowed with argument --no-run" in capsys.readouterr().err
+
+
 def test_a_lost_kernel_is_tried_once_more(first, tmp_path, monkeypatch):
     lost = f"RuntimeError: {book.PORT_RACE}"
     left = play(monkeypatch, lost, lost, "never asked")
@@ -184,23 +190,37 @@ def test_no_more_cores_than_this_process_may_use(monkeypatch):
     assert book.cores() == 1
 
 
-def test_whoever_stops_twice_waits_no_longer():
-    """Papermill that takes no notice of the first Ctrl-C is killed at the second."""
-    deaf = ("import signal, time; signal.signal(signal.SIGINT, signal.SIG_IGN); "
-            "print(flush=True); time.sleep(60)")
+def is_running(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return "State:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+
+
+def test_whoever_stops_twice_waits_no_longer(tmp_path):
+    """Papermill that takes no notice of the first Ctrl-C, and a kernel that goes on for ever."""
+    told = tmp_path / "pid"
+    deaf = ("import signal, subprocess, sys, time; signal.signal(signal.SIGINT, signal.SIG_IGN); "
+            "kernel = subprocess.Popen(['sleep', '60']); "
+            "print(kernel.pid, file=open(sys.argv[1], 'w'), flush=True); time.sleep(60)")
 
     async def stop_twice():
-        process = await asyncio.create_subprocess_exec(sys.executable, "-c", deaf,
-                                                       stdout=subprocess.PIPE)
-        await process.stdout.readline()
-        ending = asyncio.create_task(book.end(process))
-        await asyncio.sleep(0.1)
-        assert not ending.done()
-        ending.cancel()
-        await asyncio.wait([ending], timeout=10)
-        return process.returncode
+        process = await asyncio.create_subprocess_exec(sys.executable, "-c", deaf, str(told))
+        while not (told.exists() and told.read_text()):
+            await asyncio.sleep(0.01)
+        kernel = int(told.read_text())
+        try:
+            ending = asyncio.create_task(book.end(process))
+            await asyncio.sleep(0.1)
+            assert not ending.done()
+            ending.cancel()
+            await asyncio.wait([ending], timeout=10)
+            return ending.done(), process.returncode, is_running(kernel)
+        finally:
+            os.kill(kernel, signal.SIGKILL)
 
-    assert asyncio.run(stop_twice()) == -signal.SIGKILL
+    assert asyncio.run(stop_twice()) == (True, -signal.SIGKILL, True)
 
 
 def test_what_cannot_be_written_stops_no_other(first, tmp_path, monkeypatch):
@@ -213,19 +233,15 @@ def test_what_cannot_be_written_stops_no_other(first, tmp_path, monkeypatch):
     assert not list((tmp_path / "out" / "unfinished").glob("*"))
 
 
-def is_running(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return "State:\tZ" not in Path(f"/proc/{pid}/status").read_text()
-
-
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_the_book_goes_past_failures_and_goes_on_where_it_was(first, tmp_path, capsys):
     out, pid = tmp_path / "out", tmp_path / "pid"
-    sleep = f"import os, time\nopen({str(pid)!r}, 'w').write(str(os.getpid()))\ntime.sleep(600)"
+    sleep = f"""import os, time
+open({str(pid)!r}, 'w').write(str(os.getpid()))
+while True:
+    try: time.sleep(600)
+    except KeyboardInterrupt: pass"""
     bad = write(tmp_path / "02_bad.ipynb", "# Two?", PARAMETERS, "1 + 1", "# Why\n1 / 0", "1 / 0")
     slow = write(tmp_path / "03_slow.ipynb", "# Three?", sleep)
     last = write(tmp_path / "04_last.ipynb", "# Four?", "print('done')")
@@ -272,7 +288,7 @@ def test_a_kernel_has_its_share_of_the_cores(said, seen, tmp_path, monkeypatch):
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize(("send", "sent"), [
-    (os.kill, signal.SIGINT), (os.kill, signal.SIGTERM), (os.killpg, signal.SIGINT)])
+    ("kill", signal.SIGINT), ("kill", signal.SIGTERM), ("killpg", signal.SIGINT)])
 def test_no_kernel_outlives_a_stopped_book(send, sent, tmp_path):
     """The last one is what Ctrl-C in a terminal does: papermill gets it as well."""
     pids = [tmp_path / "1", tmp_path / "2"]
@@ -285,12 +301,15 @@ def test_no_kernel_outlives_a_stopped_book(send, sent, tmp_path):
         while not all(path.exists() and path.read_text() for path in pids):  # both at once
             assert process.poll() is None
             time.sleep(0.1)
-        send(process.pid, sent)
+        getattr(os, send)(process.pid, sent)
         said = process.communicate(timeout=60)[1]
         assert process.returncode == 130
         assert said.endswith("stopped: the same command goes on with what is not finished\n")
-        time.sleep(1)
-        assert not any(is_running(int(path.read_text())) for path in pids)
+        kernels = [int(path.read_text()) for path in pids]
+        until = time.monotonic() + 10
+        while any(map(is_running, kernels)) and time.monotonic() < until:
+            time.sleep(0.1)
+        assert not any(map(is_running, kernels))
         for folder in ("notebooks", "unfinished"):
             assert not list((tmp_path / "out" / folder).glob("*"))
     finally:  # a failure must not leave kernels that sleep beside the other tests
