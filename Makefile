@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 KERAS  := $(VENV)/keras
 # Only cells tagged nbval-check-output are compared; the others have to run.
-NBVAL  := --nbval-lax --nbval-current-env --nbval-cell-timeout=300 \
+NBVAL  := --nbval-lax --nbval-current-env --nbval-cell-timeout=900 \
           --nbval-sanitize-with=tests/nbval_sanitize.cfg
 # Two files at a time, a thread each: threads that wait for each other cost more than they bring.
 TWO    := -n 2 --dist loadfile --no-loadscope-reorder
@@ -25,47 +25,49 @@ help:  ## list the targets
 install: $(STAMP)  ## set up .venv with the locked versions (does nothing the second time)
 
 run: $(STAMP)  ## run the whole book without a browser; ends with the page to open
-	$(BIN)/python -m hpkit.book
+	$(BIN)/hpkit book
 
 lab: $(STAMP)  ## open the notebooks in JupyterLab
 	$(BIN)/jupyter lab $(ROOT) notebooks
 
-check: $(STAMP)  ## ruff and the quick tests, in less than two minutes
+check: $(STAMP)  ## ruff, and all tests but those that train, install or run whole notebooks
 	$(BIN)/ruff check
-	$(BIN)/python -m pytest -m "not slow"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(TWO) -m "not slow"
 
+# A slow machine leaves some repetitions out and says which: HPKIT_TESTS=all makes it run them.
+# The notebooks come first: small files of tests at the end keep both workers busy until then.
 test: $(STAMP)  ## every test: ruff, quick tests, notebooks, slow tests
 	$(BIN)/ruff check
-	$(FRESH) OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(TWO) $(NBVAL) tests notebooks
+	$(FRESH) OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(TWO) $(NBVAL) notebooks tests
 
 browser: $(STAMP)  ## use every chapter in a real JupyterLab, through Chromium (15 minutes)
-	HPKIT_BROWSER=all $(BIN)/python -m pytest tests/test_browser.py
+	HPKIT_TESTS=all HPKIT_BROWSER=all $(BIN)/python -m pytest tests/slow/test_browser.py
 
 notebooks: $(STAMP)  ## execute the committed notebooks again and store their outputs
-	$(FRESH) $(BIN)/python tests/tools/execute_notebooks.py
+	$(FRESH) $(BIN)/python tests/helpers/execute_notebooks.py
 
 site: $(STAMP)  ## make the site of the notebooks as they are, in seconds, without running them
-	$(BIN)/python -m hpkit.book --no-run --out build/book
+	$(BIN)/hpkit site --out build/book
 
 class: $(STAMP)  ## write dist/hpkit-class.zip for students: no solutions, no outputs
-	$(BIN)/python tests/tools/classroom.py dist
+	$(BIN)/hpkit class dist
 
 # HANDED=FOLDER holds a folder for each student, with the notebooks of that student.
 marks: $(STAMP)  ## run what students hand in, and write who solved what: make marks HANDED=FOLDER
-	@test -d "$(HANDED)" || { echo "HANDED='$(HANDED)': expected a folder, STUDENT/*.ipynb in it"; exit 1; }
-	$(BIN)/python tests/tools/classroom.py --marks "$(HANDED)"
+	@test -n "$(HANDED)" || { echo "HANDED='': expected a folder, STUDENT/*.ipynb in it"; exit 1; }
+	$(BIN)/hpkit marks "$(HANDED)"
 
 figure: $(STAMP)  ## draw the figure of the README anew
-	$(BIN)/python tests/tools/figure.py
+	$(BIN)/python tests/helpers/figure.py
 
 reference: $(STAMP)  ## go on with the recorded runs in notebooks/results (hours; stop any time)
-	$(BIN)/python tests/tools/reference.py
+	$(BIN)/hpkit record reference
 
 pretrained: $(STAMP)  ## train the shipped networks anew, and what they are compared with (an hour)
-	$(BIN)/python tests/tools/pretrain.py
+	$(BIN)/hpkit record pretrained
 
 clinic: $(STAMP)  ## run the broken runs of chapter 13 and their healthy twins anew (ten minutes)
-	$(BIN)/python tests/tools/clinic.py
+	$(BIN)/hpkit record clinic
 
 faults: $(STAMP)  ## kill, damage, fill the disk ...: all faults at full counts, and their table
 	$(BIN)/python tests/faults/kills.py
@@ -84,10 +86,10 @@ replica: $(STAMP)  ## fetch, convert and score a replica of HPatches (12 GB of d
 	$(BIN)/python tests/benchmarks/replica.py
 
 colab: $(STAMP)  ## write dist/hpkit-colab.zip: the notebooks for Colab, with all they need
-	$(BIN)/python tests/tools/colab.py --zip dist
+	$(BIN)/hpkit colab --zip dist
 
 badges: $(STAMP)  ## write an address everywhere: make badges REPO=owner/name (of GitHub)
-	$(BIN)/python tests/tools/colab.py $(if $(REPO),--repo "$(REPO)")
+	$(BIN)/hpkit colab $(if $(REPO),--repo "$(REPO)")
 
 # torch stays at one version: recorded results and digests were made with it. Its CUDA packages
 # are left out, so that the CPU build can be had; the CUDA build asks for them by itself.
@@ -104,8 +106,8 @@ clean:  ## delete what was made here: .venv, the book, caches of the tools
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 clean-cache: $(STAMP)  ## delete what hpkit keeps (HPKIT_CACHE, HPKIT_RUNS), but not HPatches
-	$(BIN)/python -c "import shutil; from hpkit.patches import cache_folder; \
-	    from hpkit.store import store_folder; \
+	$(BIN)/python -c "import shutil; from hpkit.files import cache_folder; \
+	    from hpkit.experiments.store import store_folder; \
 	    [print('deleting', path) or shutil.rmtree(path) for path in \
 	        [*cache_folder().glob('photos-v*'), *cache_folder().glob('scenes-v*'), \
          cache_folder() / 'converted', store_folder()] \

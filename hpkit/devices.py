@@ -1,4 +1,4 @@
-"""Where and how precisely the networks compute: 'auto' turned into what this machine does best."""
+"""Where, and how precisely, the networks compute: 'auto' becomes what is best here."""
 
 import ctypes
 import os
@@ -8,37 +8,46 @@ from contextlib import contextmanager
 import torch
 
 PRECISIONS = ("auto", "float32", "bfloat16")
+
 MMAP_MAX, TRIM_THRESHOLD = -4, -1  # options of glibc's mallopt (its malloc.h)
 
 
 def resolve_device(name: str = "auto") -> torch.device:
-    """Turn 'auto' into the fastest device here: cuda, else mps, else cpu ("cuda:1" works too).
+    """Turn 'auto' into the fastest device here: cuda, else mps, else cpu.
 
-    Raises ValueError for a device that is unknown or not in this machine.
+    A numbered device such as "cuda:1" works too. Raises ValueError for a device that is
+    unknown or not in this machine.
     """
-    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(),
-             "cpu": True}
+    there = {
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+        "cpu": True,
+    }
     valid = [kind for kind, present in there.items() if present]
     if name == "auto":
         return torch.device(valid[0])
     if str(name).split(":")[0] not in valid:
-        raise ValueError(f"no device {str(name)!r} here: expected one of auto, {', '.join(valid)}")
+        raise ValueError(
+            f"no device {str(name)!r} here: expected one of auto, {', '.join(valid)}"
+        )
     try:
         return torch.device(name)
     except RuntimeError as error:
-        raise ValueError(f"no device {str(name)!r}: expected a number after the colon") from error
+        raise ValueError(
+            f"no device {str(name)!r}: expected a number after the colon"
+        ) from error
 
 
 def memory_layout(device: torch.device) -> torch.memory_format:
-    """Channels last where convolutions are fastest so; as it is on Apple's MPS."""
+    """Channels last where that makes convolutions fastest; unchanged on Apple's MPS."""
     return torch.preserve_format if device.type == "mps" else torch.channels_last
 
 
 def keep_memory() -> None:
-    """Large blocks that are freed stay with this process, for the next: 10 to 30 % less time.
+    """Keep freed large blocks in this process, for the next ones: 10 to 30 % less time.
 
-    By default glibc gives each back to the system, which has to clear it before it lends it again.
-    Nothing happens where the C library is another one.
+    By default glibc gives each block back to the system, which has to clear it before
+    it lends it again. Nothing happens where the C library is another one.
     """
     if hasattr(libc := ctypes.CDLL(None) if os.name == "posix" else None, "mallopt"):
         libc.mallopt(MMAP_MAX, 0)
@@ -46,13 +55,15 @@ def keep_memory() -> None:
 
 
 def resolve_precision(name: str, device: torch.device) -> str:
-    """Turn 'auto' into 'bfloat16' where the hardware multiplies it natively, else 'float32'.
+    """Turn 'auto' into 'bfloat16' where the hardware has it natively, else 'float32'.
 
-    On a GPU bfloat16 needs an Ampere or newer, on a CPU AVX512-BF16 or AMX. Raises ValueError
-    for an unknown name.
+    On a GPU bfloat16 needs an Ampere or newer, on a CPU AVX512-BF16 or AMX. Raises
+    ValueError for an unknown name.
     """
     if name not in PRECISIONS:
-        raise ValueError(f"unknown precision {name!r}: expected one of {', '.join(PRECISIONS)}")
+        raise ValueError(
+            f"unknown precision {name!r}: expected one of {', '.join(PRECISIONS)}"
+        )
     if name != "auto":
         return name
     if device.type == "cuda":
@@ -64,7 +75,9 @@ def resolve_precision(name: str, device: torch.device) -> str:
 
 @contextmanager
 def exact() -> Iterator[None]:
-    """On a GPU, inside: convolutions that repeat bit for bit, and float32 that is not cut to TF32.
+    """Repeatable convolutions and full float32 on a GPU, inside this context.
+
+    Convolutions repeat bit for bit, and float32 is not cut to TF32.
     """
     cudnn = torch.backends.cudnn
     before = cudnn.deterministic, cudnn.allow_tf32
@@ -76,10 +89,16 @@ def exact() -> Iterator[None]:
 
 
 def _cpu_has_bfloat16() -> bool:
-    # Two variables hold torch's kernels (ATen) and its convolutions (oneDNN) back to older CPUs.
+    # Two variables restrict torch's kernels (ATen) and its convolutions (oneDNN) to
+    # what older CPUs can do.
     aten = os.environ.get("ATEN_CPU_CAPABILITY", "avx512").lower()
     onednn = os.environ.get("ONEDNN_MAX_CPU_ISA", "ALL").upper()
-    if "avx512" not in aten or not any(w in onednn for w in ("ALL", "DEFAULT", "16", "AMX")):
+    if "avx512" not in aten or not any(
+        w in onednn for w in ("ALL", "DEFAULT", "16", "AMX")
+    ):
         return False
-    probes = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")  # private: they may move
-    return any(getattr(torch.cpu, probe)() for probe in probes if hasattr(torch.cpu, probe))
+    # These are private: they may move.
+    probes = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    return any(
+        getattr(torch.cpu, probe)() for probe in probes if hasattr(torch.cpu, probe)
+    )

@@ -8,15 +8,18 @@ from itertools import count
 
 import matplotlib
 import pytest
-from anatomy import solutions
+import speed
 from browser import MISSING
 from nbformat.v4 import new_code_cell
 from nbval.plugin import IPyNbCell
-from tiny import QUICK, write_data
+from tiny import NO_BFLOAT16, NO_NEWER, QUICK, write_data
+from trained import NEAR, NOTEBOOK, mean_error
 
-from hpkit import live, runs, widgets
-from hpkit.configs import DenoiserConfig, DescriptorConfig
-from hpkit.photos import photos_folder
+from hpkit.data.photos import photos_folder
+from hpkit.experiments import runs
+from hpkit.experiments.configs import DenoiserConfig, DescriptorConfig
+from hpkit.lessons import live, widgets
+from hpkit.lessons.solutions import solutions
 
 # The photos are the user's; converted folders, runs and predictions go elsewhere.
 os.environ["HPKIT_DATA"] = str(photos_folder().parent)
@@ -83,24 +86,91 @@ class Solution(IPyNbCell):
             self.raise_cell_error(f"the solution's check says: {printed or 'nothing'}")
 
 
+class TrainedNumber(pytest.Item):
+    """What a chapter's networks reached here, beside what the committed outputs say."""
+
+    def __init__(self, *, printing: IPyNbCell, **options) -> None:
+        super().__init__(**options)
+        self.printing = printing
+
+    def runtest(self) -> None:
+        before, after = (mean_error(printed(outputs)) for outputs in
+                         (self.printing.cell.outputs, self.printing.test_outputs or []))
+        assert after is not None, "the cell that prints the number has not run"
+        assert abs(after - before) < NEAR, f"{after} here, {before} committed"
+
+
+def printed(outputs: list) -> str:
+    return "".join(output.get("text", "") for output in outputs)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line(
+        "markers",
+        "repeats: takes long, and much of it is tried elsewhere too "
+        "(left out on a slow machine, see tests/helpers/speed.py)",
+    )
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node) -> None:
+    """Measured once, before xdist's workers start: all of them choose alike."""
+    node.workerinput["seconds"] = speed.seconds()
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """After pytest's own reasons to skip a test, before its fixtures are set up."""
+    if item.get_closest_marker("repeats"):
+        told = getattr(item.config, "workerinput", {})
+        if speed.is_slow(told["seconds"] if told else speed.seconds()):
+            pytest.skip(speed.LEFT_OUT)
+
+
+def solution_items(file: pytest.File) -> list[pytest.Item]:
+    """A cell for each exercise of a notebook, with its folded solution."""
+    return [
+        Solution.from_parent(
+            file,
+            name=f"Solution {name}",
+            cell_num=number,
+            cell=new_code_cell(code or "raise NotImplementedError('no solution below it')"),
+            options=defaultdict(bool),
+        )
+        for number, (name, code) in enumerate(solutions(file.nb).items())
+    ]
+
+
+def trained_items(file: pytest.File, cells: list[IPyNbCell]) -> list[pytest.Item]:
+    """The comparison of the trained number, in the notebook that has one."""
+    return [
+        TrainedNumber.from_parent(file, name="Trained number", printing=cell)
+        for cell in cells
+        if file.path.stem == NOTEBOOK and mean_error(printed(cell.cell.get("outputs", [])))
+    ]
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     files = list(dict.fromkeys(i.parent for i in items if isinstance(i, IPyNbCell)))
     for file in files:
-        last = max(n for n, item in enumerate(items) if item.parent is file)
-        added = [
-            Solution.from_parent(
-                file,
-                name=f"Solution {name}",
-                cell_num=number,
-                cell=new_code_cell(code or "raise NotImplementedError('no solution below it')"),
-                options=defaultdict(bool),
-            )
-            for number, (name, code) in enumerate(solutions(file.nb).items())
-        ]
-        items[last + 1 : last + 1] = added
+        cells = [item for item in items if item.parent is file]
+        last = items.index(cells[-1])
+        items[last + 1 : last + 1] = [*trained_items(file, cells), *solution_items(file)]
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    skipped = [r for r in terminalreporter.getreports("skipped") if MISSING in str(r.longrepr)]
-    if skipped:
-        terminalreporter.write_line(f"{len(skipped)} tests in a browser skipped: {MISSING}")
+    skipped = defaultdict(list)
+    for report in terminalreporter.getreports("skipped"):
+        skipped[reason(report)].append(report.nodeid.split("::", 1)[-1])
+    if names := skipped.pop(MISSING, []):
+        terminalreporter.write_line(f"{len(names)} tests in a browser skipped: {MISSING}")
+    for why in (speed.LEFT_OUT, NO_BFLOAT16, NO_NEWER):
+        if names := sorted(skipped.pop(why, [])):
+            listed = f"{len(names)} tests left out: {why} {', '.join(names)}"
+            terminalreporter.write_line(listed)
+
+
+def reason(report: pytest.TestReport) -> str:
+    """Why it was skipped, as the mark or the call says."""
+    said = report.longrepr  # for a skipped test: file, line and sentence
+    said = said[2] if isinstance(said, tuple) else str(said)
+    return said.removeprefix("Skipped: ")

@@ -88,7 +88,7 @@ def test_installed_versions_are_the_locked_ones():
 
 
 def test_sources_are_valid_for_the_oldest_python():
-    for path in [*ROOT.glob("hpkit/*.py"), *ROOT.glob("tests/**/*.py")]:
+    for path in [*ROOT.glob("hpkit/**/*.py"), *ROOT.glob("tests/**/*.py")]:
         ast.parse(path.read_text(encoding="utf-8"), str(path), feature_version=(3, 11))
 
 
@@ -122,7 +122,7 @@ def test_make_refuses_an_old_python_in_one_sentence(tmp_path):
 @pytest.mark.slow
 @pytest.mark.timeout(120)
 def test_without_a_chromium_one_line_says_what_is_skipped(tmp_path):
-    tests = ["tests/test_browser.py", "-p", "no:cacheprovider"]
+    tests = ["tests/slow/test_browser.py", "-p", "no:cacheprovider"]
     run = subprocess.run([sys.executable, "-m", "pytest", *tests], cwd=ROOT, capture_output=True,
                          text=True, env=os.environ | {"PATH": str(tmp_path)})
     said = [line for line in run.stdout.splitlines() if "no Chromium" in line]

@@ -14,12 +14,16 @@ import numpy as np
 import pandas as pd
 import torch
 
-from hpkit import baselines
-from hpkit.evaluation import denoise, describe, evaluate
-from hpkit.models import L2Net, UNet
-from hpkit.patches import PatchData, load
-from hpkit.tasks import tasks_for
-from hpkit.training import Pairs, Triplets, fit, resolve_device, resolve_precision
+from hpkit.data.sets import PatchData, load
+from hpkit.data.tasks import tasks_for
+from hpkit.devices import resolve_device, resolve_precision
+from hpkit.evaluation import baselines
+from hpkit.evaluation.describe import denoise, describe
+from hpkit.evaluation.scores import evaluate
+from hpkit.networks.l2net import L2Net
+from hpkit.networks.unet import UNet
+from hpkit.training.fit import fit
+from hpkit.training.samplers import Pairs, Triplets
 
 RESULTS = Path(__file__).parents[2] / "notebooks" / "results" / "baseline.csv"
 SETTINGS = {"denoiser_epochs": 10, "epochs": 10, "samples": 5000, "batch_size": 50}

@@ -20,10 +20,10 @@ import numpy as np
 import pandas as pd
 from scipy.spatial.distance import cdist, euclidean
 
-from hpkit import evaluation
-from hpkit.evaluation import POOLS
-from hpkit.patches import LEVELS
-from hpkit.tasks import OFFICIAL, Tasks, generate_tasks
+from hpkit.data.patches import LEVELS
+from hpkit.data.tasks import OFFICIAL, Tasks, generate_tasks
+from hpkit.evaluation import scores
+from hpkit.evaluation.scores import POOLS
 
 LENGTHS = np.full(40, 1487) + (np.arange(40) < 14)
 NAMES = [f"s_{n:02d}" for n in range(40)]
@@ -102,7 +102,7 @@ def official_retrieval(points: np.ndarray, tasks: Tasks, sequences: int) -> floa
 # --- the arms ------------------------------------------------------------------------------------
 
 def ours(task: str, points: np.ndarray, tasks: Tasks, sequences: int) -> float:
-    table = getattr(evaluation, task)(points, tasks, device="cpu")
+    table = getattr(scores, task)(points, tasks, device="cpu")
     if task == "matching":  # on all sequences; compared on the first
         table = table[table.sequence.isin(tasks.names[:sequences])]
     return float(table.ap.mean())
@@ -113,17 +113,17 @@ def whole(points: np.ndarray, tasks: Tasks) -> dict[str, float]:
     found = {}
     for task in TASKS:
         started = time.perf_counter()
-        getattr(evaluation, task)(points, tasks, device="cpu")
+        getattr(scores, task)(points, tasks, device="cpu")
         found[task] = time.perf_counter() - started
     started = time.perf_counter()
-    evaluation.evaluate(points, tasks, device="cpu")
+    scores.evaluate(points, tasks, device="cpu")
     return found | {"all in one call": time.perf_counter() - started}
 
 
 def memory(points: np.ndarray, tasks: Tasks) -> None:
     """Peak memory above descriptors and tasks, in GB, as JSON."""
     before = measure.memory("VmRSS")
-    evaluation.evaluate(points, tasks, device="cpu")
+    scores.evaluate(points, tasks, device="cpu")
     print(json.dumps({"descriptors": points.nbytes / 1e9, "above": measure.memory() - before}))
 
 

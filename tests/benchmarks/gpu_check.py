@@ -5,8 +5,10 @@ python tests/benchmarks/gpu_check.py [--out build/gpu-check] [--device auto] [--
 The same weights denoise and describe the test photos on both, in float32: scores may differ by
 0.001 at most. Short trainings are run twice, and once more stopped in their second epoch and gone
 on with: the weights must be the same bytes. Then the best recipe, training throughput and peak
-memory there. Ends with 1 where scores or bytes differ. The README's table is of `--out
-tests/benchmarks/measured`; `tests/benchmarks/tables.py` writes it.
+memory there, in float32 and, where the device multiplies it and does not only emulate it, in
+bfloat16. Ends with 1 where scores or bytes differ. --data is that of the short trainings. The
+table on the page on speed is of `--out tests/benchmarks/measured`; `tests/benchmarks/tables.py`
+writes it.
 """
 
 import sys
@@ -22,15 +24,20 @@ import numpy as np
 import pandas as pd
 import torch
 
-from hpkit.configs import Config, DenoiserConfig, DescriptorConfig
-from hpkit.evaluation import denoise, describe, evaluate
-from hpkit.models import L2Net, UNet
-from hpkit.modifications import BEST, MODEL
-from hpkit.patches import load
-from hpkit.runs import follow, run
-from hpkit.store import run_folder, sha256
-from hpkit.tasks import tasks_for
-from hpkit.training import Pairs, Triplets, fit, resolve_device, resolve_precision
+from hpkit.data.sets import load
+from hpkit.data.tasks import tasks_for
+from hpkit.devices import resolve_device, resolve_precision
+from hpkit.evaluation.describe import denoise, describe
+from hpkit.evaluation.scores import evaluate
+from hpkit.experiments.configs import Config, DenoiserConfig, DescriptorConfig
+from hpkit.experiments.modifications import BEST, MODEL
+from hpkit.experiments.runs import follow, run
+from hpkit.experiments.store import run_folder
+from hpkit.files import sha256
+from hpkit.networks.l2net import L2Net
+from hpkit.networks.unet import UNet
+from hpkit.training.fit import fit
+from hpkit.training.samplers import Pairs, Triplets
 
 TOLERANCE = 1e-3  # of a mean average precision (0..1), and of an MAE in grey levels, relative
 SHORT = {"denoiser": DenoiserConfig(), "denoiser, depth 8": DenoiserConfig(depth=8),
@@ -89,11 +96,20 @@ def weights(config: Config, store: str) -> str:
     return sha256(run_folder(config.resolved(), store) / "weights.safetensors")
 
 
-def repeated(device: str, samples: int) -> Iterator[dict]:
-    """A row per short training: whether the weights of the second and the resumed are the same."""
+def repeated(device: str, samples: int, data: str) -> Iterator[dict]:
+    """A row per short training: whether the weights of the second and the resumed are the same.
+
+    A recipe with batches from a few photos keeps its own data: it needs many points in each.
+    """
     for name, config in SHORT.items():
-        config = replace(config, epochs=3, samples=max(samples, 2 * config.batch_size),
+        batch = min(config.batch_size, samples // 2)  # two steps an epoch or more
+        config = replace(config, epochs=3, samples=samples, batch_size=batch,
                          validation_samples=64, device=device)
+        if not getattr(config, "batch_photos", None):
+            config = replace(config, data=data)
+        if isinstance(config, DescriptorConfig):
+            fewer = min(samples, config.denoiser_samples)
+            config = replace(config, denoiser_samples=fewer)
         with ExitStack() as stack:
             first, second, third = (stack.enter_context(tempfile.TemporaryDirectory())
                                     for _ in range(3))
@@ -141,13 +157,14 @@ def main() -> int:
     chosen = measure.options(__doc__, Path("build/gpu-check"), device={"default": "auto"},
                              samples={"type": int, "default": 20_000},
                              trained={"type": int, "default": 2000},
-                             points={"type": int, "default": 50},
+                             points={"type": int, "default": 50}, data={"default": "photos"},
                              skip_recipe={"action": "store_true"})
     device = resolve_device(chosen.device)
     if device.type == "cpu":
         print("no accelerator is used here: the processor is compared with itself")
     same = compare(str(device), chosen.trained, chosen.points)
-    bytes_same = pd.DataFrame(repeated(str(device), min(chosen.samples, 2560)))
+    trainings = repeated(str(device), min(chosen.samples, 2560), chosen.data)
+    bytes_same = pd.DataFrame(trainings)
     rates = pd.DataFrame(throughput(device, chosen.samples))
     tables = {"the same weights": same, "the same bytes": bytes_same, "throughput": rates,
               "the coursework's scale": at_the_papers_scale(rates)}

@@ -13,10 +13,11 @@ from pathlib import Path
 import measure
 import numpy as np
 
-from hpkit.descriptors import denoise, describe
+from hpkit.data.sets import load
 from hpkit.devices import resolve_device, resolve_precision
-from hpkit.models import L2Net, UNet
-from hpkit.patches import load
+from hpkit.evaluation.describe import denoise, describe
+from hpkit.networks.l2net import L2Net
+from hpkit.networks.unet import UNet
 
 BATCHES = (16, 32, 64, 128, 256, 1024)
 

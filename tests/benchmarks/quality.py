@@ -17,13 +17,14 @@ from dataclasses import replace
 import measure
 import pandas as pd
 
-from hpkit.claims import DESCRIPTOR
-from hpkit.configs import DenoiserConfig, DescriptorConfig
-from hpkit.evaluation import denoise, describe, matching
-from hpkit.modifications import BEST, MODEL
-from hpkit.patches import load
-from hpkit.runs import follow
-from hpkit.tasks import tasks_for
+from hpkit.data.sets import load
+from hpkit.data.tasks import tasks_for
+from hpkit.evaluation.describe import denoise, describe
+from hpkit.evaluation.scores import matching
+from hpkit.experiments.claims import DESCRIPTOR
+from hpkit.experiments.configs import DenoiserConfig, DescriptorConfig
+from hpkit.experiments.modifications import BEST, MODEL
+from hpkit.experiments.runs import follow
 
 POINTS = 100  # per validation sequence
 

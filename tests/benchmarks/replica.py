@@ -22,7 +22,7 @@ import numpy as np
 from measure import in_own_process, peak
 from tqdm import tqdm
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parents[1] / "helpers"))
 
 NAMES = [f"i_{n:03d}" for n in range(57)] + [f"v_{n:03d}" for n in range(59)]
 TEST, SMALL = NAMES[::3] + NAMES[1:2], NAMES[3:9]
@@ -30,7 +30,8 @@ TEST, SMALL = NAMES[::3] + NAMES[1:2], NAMES[3:9]
 
 def build(path: Path, points: int) -> None:
     """The zip: photos' patches enlarged to 65 pixels, each sequence moved, mirrored and relit."""
-    from hpkit.patches import PATCH_TYPES, load
+    from hpkit.data.patches import PATCH_TYPES
+    from hpkit.data.sets import load
 
     photos = load("photos").train["clean"]
     random = np.random.RandomState(0)
@@ -51,14 +52,14 @@ def build(path: Path, points: int) -> None:
 
 def fetch() -> dict:
     """All sequences over HTTP, to arrays."""
-    from hpkit import download
+    from hpkit.data import hpatches
 
-    download.fetch(NAMES)
+    hpatches.fetch(NAMES)
     return {}
 
 
 def open_and_split() -> dict:
-    from hpkit.patches import load
+    from hpkit.data.sets import load
 
     data = load("hpatches")
     return {"points": [len(side) for side in (data.train, data.validation, data.test)]}
@@ -68,10 +69,11 @@ def sample() -> dict:
     """Triplets gathered a second, batch 50, from all training sequences and from six."""
     import torch
 
-    from hpkit.patches import read_sequences, read_split, splits_folder
-    from hpkit.training import Triplets
+    from hpkit.data.sets import data_set, read_sequences
+    from hpkit.data.splits import read_split
+    from hpkit.training.samplers import Triplets
 
-    names, rates = read_split(splits_folder("hpatches"), "a")["train"], {}
+    names, rates = read_split(data_set("hpatches").folder(), "a")["train"], {}
     for size, chosen in (("small", SMALL), ("large", names), ("small again", SMALL)):
         triplets = Triplets(read_sequences("hpatches", chosen), source="noisy", samples=50_000)
         data = triplets.on(torch.device("cpu"))
@@ -85,9 +87,10 @@ def sample() -> dict:
 
 def train() -> dict:
     """One short epoch of L2-Net on everything, to see the memory that it takes."""
-    from hpkit.models import L2Net
-    from hpkit.patches import load
-    from hpkit.training import Triplets, fit
+    from hpkit.data.sets import load
+    from hpkit.networks.l2net import L2Net
+    from hpkit.training.fit import fit
+    from hpkit.training.samplers import Triplets
 
     data = load("hpatches")
     list(fit(L2Net(seed=0), Triplets(data.train, "noisy", 500),

@@ -39,9 +39,10 @@ def names(count: int) -> list[str]:
 
 def train(folder: Path, sequences: int, samples: int, epochs: int) -> list[float]:
     """L2-Net on so many triplets and epochs; seconds of each epoch."""
-    from hpkit.models import L2Net
-    from hpkit.patches import read_sequences
-    from hpkit.training import Triplets, fit
+    from hpkit.data.sets import read_sequences
+    from hpkit.networks.l2net import L2Net
+    from hpkit.training.fit import fit
+    from hpkit.training.samplers import Triplets
 
     patches = read_sequences(folder, names(sequences))
     run = fit(L2Net(seed=0), Triplets(patches, "noisy", samples), epochs=epochs, device="cpu",
@@ -51,9 +52,9 @@ def train(folder: Path, sequences: int, samples: int, epochs: int) -> list[float
 
 def describe(folder: Path, sequences: int, samples: int, epochs: int) -> list[float]:
     """So many patches described, and their files read."""
-    from hpkit.descriptors import describe
-    from hpkit.models import L2Net
-    from hpkit.patches import read_sequences
+    from hpkit.data.sets import read_sequences
+    from hpkit.evaluation.describe import describe
+    from hpkit.networks.l2net import L2Net
 
     patches = read_sequences(folder, names(sequences))["noisy"].reshape(-1, 32, 32)[:samples]
     started = time.perf_counter()

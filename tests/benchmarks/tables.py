@@ -1,4 +1,6 @@
-"""The README's tables of speed, here and on a GPU, from the figures in `measured`.
+"""The tables of speed, here and on a GPU, from the figures in `measured`.
+
+They are put into notebooks/pages/speed.md, and the chapters' seconds into README.md.
 
 python tests/benchmarks/tables.py
 
@@ -11,7 +13,7 @@ import sys
 
 from measure import HERE
 
-sys.path.insert(0, str(HERE.parent / "tools"))
+sys.path.insert(0, str(HERE.parent / "helpers"))
 import readme
 
 COLUMNS = ["", "hpkit", "beside it", "ratio"]
@@ -148,13 +150,13 @@ def started() -> list[list[str]]:
 
 
 def table() -> str:
-    """All of it, as it stands in README.md."""
+    """All of it, as it stands on the page on speed."""
     parts = (reached(), trained(), learned(), spent(), needed(), scored(), scaled(), started())
     return readme.markdown(COLUMNS, [row for part in parts for row in part])
 
 
 def on_a_gpu() -> str:
-    """What `gpu_check.py` measured, as it stands in README.md."""
+    """What `gpu_check.py` measured, as it stands on the page on speed."""
     found, machine = measured("gpu_check")["tables"], measured("gpu_check")["machine"]
     off = max(abs(row["there"] - row["processor"]) / (row["processor"] if row["index"] == "MAE"
                                                       else 1) for row in found["the same weights"])

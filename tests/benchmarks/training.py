@@ -18,9 +18,12 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from hpkit.models import L2Net, UNet
-from hpkit.patches import PatchData, load
-from hpkit.training import Pairs, Triplets, fit, resolve_device, resolve_precision
+from hpkit.data.sets import PatchData, load
+from hpkit.devices import resolve_device, resolve_precision
+from hpkit.networks.l2net import L2Net
+from hpkit.networks.unet import UNet
+from hpkit.training.fit import fit
+from hpkit.training.samplers import Pairs, Triplets
 
 RATES = {"unet": {"lr": 1e-5, "momentum": 0.9}, "l2net": {"lr": 0.1}}
 

@@ -12,10 +12,12 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
+from hpkit.data.sets import load
 from hpkit.devices import resolve_device, resolve_precision
-from hpkit.models import L2Net, UNet
-from hpkit.patches import load
-from hpkit.training import Pairs, Triplets, fit
+from hpkit.networks.l2net import L2Net
+from hpkit.networks.unet import UNet
+from hpkit.training.fit import fit
+from hpkit.training.samplers import Pairs, Triplets
 
 KINDS = {  # a part of an operation's name -> what it is; the first that fits
     "convolution": "convolutions", "conv": "convolutions", "batch_norm": "batch norm",

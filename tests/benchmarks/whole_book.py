@@ -25,7 +25,7 @@ def book() -> pd.DataFrame:
     with tempfile.TemporaryDirectory(prefix="hpkit-book-") as folder:
         kept = {"HPKIT_CACHE": f"{folder}/cache", "HPKIT_DATA": "", "HPKIT_RUNS": f"{folder}/runs"}
         for name in ("from nothing", "with its runs in the store"):
-            command = [sys.executable, "-m", "hpkit.book", "--out", f"{folder}/{name[:4]}"]
+            command = [sys.executable, "-m", "hpkit", "book", "--out", f"{folder}/{name[:4]}"]
             started = time.perf_counter()
             subprocess.run(command, cwd=measure.HERE.parents[1], env=os.environ | kept, check=True)
             spent = {path.stem: nbformat.read(path, 4).metadata.hpkit["seconds"]

@@ -1,6 +1,7 @@
-"""Mistakes that a kit like this could contain: each replaces one thing in one module of hpkit.
+"""Mistakes that a kit like this could contain: each replaces one thing in hpkit.
 
-`install("name")` waits for the module to be imported, so every other module gets the mistake too.
+`install("name")` waits for the module to be imported, so that every other module gets
+the mistake, too.
 """
 
 import importlib.util
@@ -14,9 +15,9 @@ import numpy as np
 from scipy.stats import norm
 
 
-def columns_swapped(patches: ModuleType) -> None:
+def columns_swapped(sets: ModuleType) -> None:
     """Types e1 and h1 change places in memory."""
-    read, order = patches.read_sequences, np.arange(16)
+    read, order = sets.read_sequences, np.arange(16)
     order[[1, 6]] = order[[6, 1]]
 
     def swapped(*args, **options):
@@ -24,18 +25,18 @@ def columns_swapped(patches: ModuleType) -> None:
         swapped = {s: [p[:, order] for p in parts] for s, parts in data.parts.items()}
         return replace(data, parts=swapped)
 
-    patches.read_sequences = swapped
+    sets.read_sequences = swapped
 
 
-def leaked_photo(patches: ModuleType) -> None:
+def leaked_photo(splits: ModuleType) -> None:
     """The first test sequence is a training sequence too."""
-    split = patches.read_split
+    split = splits.read_split
 
     def leaked(*args):
         sides = split(*args)
         return sides | {"train": [*sides["train"], sides["test"][0]]}
 
-    patches.read_split = leaked
+    splits.read_split = leaked
 
 
 def source_ignored(patches: ModuleType) -> None:
@@ -44,73 +45,95 @@ def source_ignored(patches: ModuleType) -> None:
     patches.PatchSet.__getitem__ = lambda self, source: get(self, "clean")
 
 
-def noise_twice(patches: ModuleType) -> None:
+def noise_twice(sets: ModuleType) -> None:
     """Noisy patches get their noise a second time."""
-    read = patches.read_sequences
+    from hpkit.data.noise import add_noise
+    from hpkit.data.patches import PATCH_TYPES
+
+    read = sets.read_sequences
 
     def noisier(*args, **options):
         data = read(*args, **options)
         strips = data["noisy"].swapaxes(0, 1)
         noisy = [
-            patches.layout.add_noise(strip, "again", t)
-            for t, strip in zip(patches.PATCH_TYPES, strips, strict=True)
+            add_noise(strip, "again", t)
+            for t, strip in zip(PATCH_TYPES, strips, strict=True)
         ]
         return data.with_source("noisy", np.stack(noisy, 1))
 
-    patches.read_sequences = noisier
+    sets.read_sequences = noisier
 
 
 def sum_for_mean(losses: ModuleType) -> None:
-    """Squared distances are summed over the descriptor's values, which shrinks the margin."""
-    losses.distance = lambda first, second, reduce="mean": ((first - second) ** 2).sum(1)
+    """Squared distances are summed over the values, which shrinks the margin."""
+    losses.distance = lambda first, second, reduce="mean": ((first - second) ** 2).sum(
+        1
+    )
 
 
 def rows_alone(losses: ModuleType) -> None:
     """The hardest negative of a pair is looked for in its row, not in its column."""
 
     def hardest(anchor, positive, margin=1.0, reduce="mean"):
-        far = losses._without_diagonal(losses.distances(anchor, positive, reduce)).amin(dim=1)
-        return (losses.distance(anchor, positive, reduce) - far + margin).clamp(min=0).mean()
+        far = losses._without_diagonal(losses.distances(anchor, positive, reduce)).amin(
+            dim=1
+        )
+        return (
+            (losses.distance(anchor, positive, reduce) - far + margin)
+            .clamp(min=0)
+            .mean()
+        )
 
     losses.hardest_loss = hardest
+    entry = losses.DESCRIPTOR_LOSSES["hardest"]
+    losses.DESCRIPTOR_LOSSES["hardest"] = replace(entry, function=hardest)
 
 
-def step_average_precision(ranking: ModuleType) -> None:
+def step_average_precision(precision: ModuleType) -> None:
     """The usual sum of steps in place of the official trapezoids."""
 
     def steps(scores, labels, total=None):
-        recall, precision = ranking.precision_recall(scores, labels, total)
-        return float(np.sum(np.diff(recall) * precision[1:]))
+        recall, precise = precision.precision_recall(scores, labels, total)
+        return float(np.sum(np.diff(recall) * precise[1:]))
 
-    ranking.average_precision = steps
+    precision.average_precision = steps
 
 
-def padded_before(models: ModuleType) -> None:
+def padded_before(layers: ModuleType) -> None:
     """The odd row and column of a "same" convolution go to the top and left."""
-    right = models.conv
+    right = layers.conv
 
     def conv(*args, **options):
         layer = right(*args, **options)
-        if isinstance(layer, models.nn.Sequential):
-            layer[0].padding = layer[0].padding[::-1]  # (left, right, top, bottom): 0, 1, 0, 1
+        if isinstance(layer, layers.nn.Sequential):
+            layer[0].padding = layer[0].padding[
+                ::-1
+            ]  # (left, right, top, bottom): 0, 1, 0, 1
         return layer
 
-    models.conv = conv
+    layers.conv = conv
 
 
-def truncation_forgotten(models: ModuleType) -> None:
-    """Cutting a normal at two sigma makes it narrower; this one does not make up for it."""
+def truncation_forgotten(layers: ModuleType) -> None:
+    """A normal that is cut at two sigma is narrower: nothing makes up for it here."""
 
     def truncated(weight, variance, generator):
         sigma = variance**0.5
-        models.nn.init.trunc_normal_(weight, 0, sigma, -2 * sigma, 2 * sigma, generator=generator)
+        layers.nn.init.trunc_normal_(
+            weight, 0, sigma, -2 * sigma, 2 * sigma, generator=generator
+        )
 
-    models._truncated_normal = truncated
+    layers._truncated_normal = truncated
 
 
 def summed_over_batch(losses: ModuleType) -> None:
-    """The error is averaged over a patch, but summed over the batch: larger ones step further."""
-    losses.mae = lambda output, target: (output - target).abs().flatten(1).mean(1).sum()
+    """The error is averaged over a patch, but summed over the batch."""
+
+    def summed(output, target):
+        return (output - target).abs().flatten(1).mean(1).sum()
+
+    losses.mae = summed
+    losses.DENOISER_LOSSES["mae"] = summed
 
 
 def torch_epsilon(optimizers: ModuleType) -> None:
@@ -119,29 +142,30 @@ def torch_epsilon(optimizers: ModuleType) -> None:
     optimizers.OPTIMIZERS["adam"] = (kind, rate, {})
 
 
-def normal_for_t(statistics: ModuleType) -> None:
-    """Intervals as wide as for very many values, 1.96 standard errors, however few there are."""
-    statistics.t = norm_as_t
+def normal_for_t(intervals: ModuleType) -> None:
+    """Intervals as wide as for very many values, 1.96 standard errors, for few."""
+    intervals.t = norm_as_t
 
 
 class norm_as_t:
     ppf = staticmethod(lambda p, freedom: norm.ppf(p))
 
 
-def base_forgotten(statistics: ModuleType) -> None:
-    """An arm is every row that has its changes, whatever else differs from the baseline."""
+def base_forgotten(arms: ModuleType) -> None:
+    """An arm is every row that has its changes, whatever else is not the baseline's."""
+
     def arm(table, base, **changes):
         for name, value in changes.items():
             table = table[table[name] == value]
         return table.set_index("seed")
 
-    statistics.arm = arm
+    arms.arm = arm
 
 
-def mutual_forgotten(matching: ModuleType) -> None:
+def mutual_forgotten(photos: ModuleType) -> None:
     """A match need not point back, whatever is asked for."""
-    right = matching.match
-    matching.match = lambda a, b, ratio=0.9, mutual=True: right(a, b, ratio, mutual=False)
+    right = photos.match
+    photos.match = lambda a, b, ratio=0.9, mutual=True: right(a, b, ratio, mutual=False)
 
 
 def angles_mirrored(keypoints: ModuleType) -> None:
@@ -150,28 +174,31 @@ def angles_mirrored(keypoints: ModuleType) -> None:
     keypoints.keypoint_frames = lambda points: frames(points) * np.array([1, 1, 1, -1])
 
 
-def eval_forgotten(descriptors: ModuleType) -> None:
-    """Patches are described in training mode: with dropout, and batch norms that look around."""
-    right = descriptors._network
+def eval_forgotten(describe: ModuleType) -> None:
+    """Patches are described in training mode, with dropout and batch statistics."""
+    right = describe._network
 
     def network(model, *where):
         call = right(model, *where)
         model.train()
         return call
 
-    descriptors._network = network
+    describe._network = network
 
 
-MODULES = {
-    "hpkit.patches": (columns_swapped, leaked_photo, source_ignored, noise_twice),
-    "hpkit.losses": (sum_for_mean, summed_over_batch, rows_alone),
-    "hpkit.ranking": (step_average_precision,),
-    "hpkit.models": (padded_before, truncation_forgotten),
-    "hpkit.optimizers": (torch_epsilon,),
-    "hpkit.statistics": (normal_for_t, base_forgotten),
-    "hpkit.matching": (mutual_forgotten,),
-    "hpkit.keypoints": (angles_mirrored,),
-    "hpkit.descriptors": (eval_forgotten,),
+MODULES = {  # where the name is defined that a fault replaces
+    "hpkit.data.sets": (columns_swapped, noise_twice),
+    "hpkit.data.splits": (leaked_photo,),
+    "hpkit.data.patches": (source_ignored,),
+    "hpkit.training.losses": (sum_for_mean, summed_over_batch, rows_alone),
+    "hpkit.training.optimizers": (torch_epsilon,),
+    "hpkit.evaluation.precision": (step_average_precision,),
+    "hpkit.evaluation.describe": (eval_forgotten,),
+    "hpkit.networks.layers": (padded_before, truncation_forgotten),
+    "hpkit.experiments.intervals": (normal_for_t,),
+    "hpkit.experiments.arms": (base_forgotten,),
+    "hpkit.matching.photos": (mutual_forgotten,),
+    "hpkit.matching.keypoints": (angles_mirrored,),
 }
 FAULTS = {f.__name__: (name, f) for name, faults in MODULES.items() for f in faults}
 
@@ -182,7 +209,9 @@ class Breaker(MetaPathFinder):
     def __init__(self, fault: str) -> None:
         self.module, self.fault = FAULTS[fault]
 
-    def find_spec(self, name: str, path: object, target: object = None) -> ModuleSpec | None:
+    def find_spec(
+        self, name: str, path: object, target: object = None
+    ) -> ModuleSpec | None:
         if name != self.module:
             return None
         sys.meta_path.remove(self)

@@ -2,8 +2,8 @@
 
 `python tests/faults/kills.py` kills the building of data, a training, a sweep and a toy book at 50
 random moments, damages each kind of file 1,000 times, runs the tests of all other faults, writes
-tests/faults/table.csv, and puts the table into README.md. About ten minutes
-on two cores.
+tests/faults/table.csv, and puts the table into notebooks/pages/testing.md. About ten minutes on two
+cores.
 """
 
 import argparse
@@ -30,8 +30,7 @@ import nbformat
 import pandas as pd
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-sys.path.insert(0, str(Path(__file__).parents[1]))  # of tests, and of its tools: as a script
-sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "helpers"))  # as a script
 
 import readme
 
@@ -40,7 +39,7 @@ ROOT = HERE.parents[1]
 TABLE = HERE / "table.csv"
 COLUMNS = ["what", "how often", "what happened"]
 FORK = multiprocessing.get_context("forkserver")  # children of one that only imported torch
-FORK.set_forkserver_preload(["hpkit.runs", "hpkit.photos"])
+FORK.set_forkserver_preload(["hpkit.experiments.runs", "hpkit.data.photos"])
 CPU = {"device": "cpu", "precision": "float32", "threads": 1}
 PHOTOS = ["moon", "camera"]  # of two sides
 
@@ -49,8 +48,8 @@ PHOTOS = ["moon", "camera"]  # of two sides
 
 def build(place: Path) -> None:
     """The embedded set, of two photos, and a folder of PNGs that is converted."""
-    from hpkit import photos
-    from hpkit.patches import load
+    from hpkit.data import photos
+    from hpkit.data.sets import load
 
     os.environ |= {"HPKIT_CACHE": str(place / "cache"), "HPKIT_DATA": str(place / "cache")}
     table = photos.photo_table()
@@ -61,7 +60,8 @@ def build(place: Path) -> None:
 
 def train(place: Path) -> None:
     """A descriptor, and the denoiser of its patches."""
-    from hpkit.runs import DescriptorConfig, run
+    from hpkit.experiments.configs import DescriptorConfig
+    from hpkit.experiments.runs import run
 
     run(DescriptorConfig(data=str(place.parent / "data"), samples=8, optimizer="nadam", epochs=6,
                          denoiser_epochs=6, denoiser_samples=8, pairs=20, queries=2, distractors=4,
@@ -70,7 +70,8 @@ def train(place: Path) -> None:
 
 def sweep(place: Path) -> None:
     """Six denoisers in a pool of two processes, forked before torch has run anything."""
-    from hpkit.runs import DenoiserConfig, ablate
+    from hpkit.experiments.configs import DenoiserConfig
+    from hpkit.experiments.runs import ablate
 
     base = DenoiserConfig(data=str(place.parent / "data"), samples=24, epochs=4, **_quick(), **CPU)
     with ProcessPoolExecutor(2, multiprocessing.get_context("fork")) as pool:
@@ -94,11 +95,13 @@ SHARES = {"building the data": 0.2, "training": 0.3, "sweeping": 0.2, "the book"
 
 CHAPTERS = {
     "01_train": [
-        "from hpkit.runs import DenoiserConfig, run",
+        "from hpkit.experiments.configs import DenoiserConfig\n"
+        "from hpkit.experiments.runs import run",
         "base = DenoiserConfig(data={data!r}, samples=24, epochs=4, **{options!r})",
         "made = run(base)\nprint(made.scores, list(made.history.loss))"],
     "02_sweep": [
-        "from hpkit.runs import DenoiserConfig, ablate",
+        "from hpkit.experiments.configs import DenoiserConfig\n"
+        "from hpkit.experiments.runs import ablate",
         "base = DenoiserConfig(data={data!r}, samples=24, epochs=3, **{options!r})",
         "table = ablate(base, [0, 1], optimizer=['adam', 'sgd'], momentum=[0.0])\n"
         "print(table[['seed', 'optimizer', 'loss', 'val_loss', 'test_mae']].to_csv())"],
@@ -124,9 +127,9 @@ def toy_book(folder: Path) -> list[Path]:
 
 
 def start_book(notebooks: list[Path], out: Path, place: Path) -> subprocess.Popen:
-    """`python -m hpkit.book`, with the cache and the runs in a folder of its own."""
+    """`hpkit book`, with the cache and the runs in a folder of its own."""
     place.mkdir(exist_ok=True)
-    command = [sys.executable, "-m", "hpkit.book", *map(str, notebooks), "--out", str(out),
+    command = [sys.executable, "-m", "hpkit", "book", *map(str, notebooks), "--out", str(out),
                "--no-site"]
     own = {"HPKIT_CACHE": str(place / "cache"), "HPKIT_RUNS": str(place / "runs")}
     with (place / "said.txt").open("a") as said:
@@ -236,25 +239,25 @@ def kill(folder: Path, kills: int, seed: int | None = None) -> dict[str, int]:
 SAME = "the next start ended with the same bytes, scores and outputs as an undisturbed one"
 OTHERS = {  # what the tests of other faults are called in the table: names of tests, what happened
     "downloads over a server that cuts, flips, lies, is busy or gone (and killed 16 times)": (
-        ["tests/test_download.py", "-k", "not harm and not zip and not full_disk and not tasks"],
+        ["tests/data/test_download.py", "-k", "not harm and not zip and not full_disk and not tasks"],
         "the call said one sentence or succeeded; the next one ended with the same arrays"),
     "archives made to harm: paths that lead out, links, bombs, giants, no zips": (
-        ["tests/test_download.py", "-k", "harm or damaged_zip"], "refused, nothing left behind"),
+        ["tests/data/test_download.py", "-k", "harm or damaged_zip"], "refused, nothing left behind"),
     "pickles, YAML bombs, names that lead elsewhere, giant arrays, numbers that are none": (
-        ["tests/test_damage.py", "-k", "unpickled or harm or bomb or elsewhere or seem or huge or "
+        ["tests/slow/test_damage.py", "-k", "unpickled or harm or bomb or elsewhere or seem or huge or "
          "real_numbers or finite or published"], "refused in a sentence that names the file"),
     "photos that are none, broken, or larger than they look": (
-        ["tests/test_matching.py", "-k", "other_files or too_many_pixels"],
+        ["tests/matching/test_matching.py", "-k", "other_files or too_many_pixels"],
         "refused in one sentence, before a pixel is decoded"),
     "two processes at once: a run, a sweep, a build, a download, the book, predictions": (
-        ["tests/test_runs.py", "tests/test_photos.py", "tests/test_download.py",
-         "tests/test_damage.py", "-k", "two_processes or two_builds or two_at_once or two_books or "
+        ["tests/experiments/test_runs.py", "tests/data/test_photos.py", "tests/data/test_download.py",
+         "tests/slow/test_damage.py", "-k", "two_processes or two_builds or two_at_once or two_books or "
          "two_kernels or process_pool or dask"], "both ended with the same results"),
     "a full disk, while a download or each file of a run is written": (
-        ["tests/test_download.py", "tests/test_damage.py", "-k", "full_disk or too_small_a_disk"],
+        ["tests/data/test_download.py", "tests/slow/test_damage.py", "-k", "full_disk or too_small_a_disk"],
         "one sentence; with room again, the next call went on to the same results"),
     "read-only: cache, run store, home, working folder, shared data": (
-        ["tests/test_download.py", "tests/test_damage.py", "tests/test_scenes.py", "-k",
+        ["tests/data/test_download.py", "tests/slow/test_damage.py", "tests/data/test_scenes.py", "-k",
          "read_only or elsewhere_and_no_port or only_read"],
         "enough where all is there, else one sentence; nothing written elsewhere, no port opened"),
 }
@@ -276,7 +279,7 @@ def damage(examples: int) -> list[tuple]:
     """A row per kind of file."""
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report"
-        run_tests(["tests/test_damage.py", "-k", "damage_is_refused"],
+        run_tests(["tests/slow/test_damage.py", "-k", "damage_is_refused"],
                   HPKIT_EXAMPLES=str(examples), HPKIT_FAULTS_REPORT=str(report))
         for line in report.read_text().splitlines():
             seen = Counter(json.loads(line))
@@ -288,7 +291,7 @@ def damage(examples: int) -> list[tuple]:
 
 
 def markdown(table: pd.DataFrame) -> str:
-    """The table as it stands in README.md."""
+    """The table as it stands on the page on testing."""
     return readme.markdown(COLUMNS, table.to_numpy())
 
 

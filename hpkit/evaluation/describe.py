@@ -1,0 +1,130 @@
+"""Patches in, descriptors or denoised patches out, by a network or by any function."""
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import torch
+from torch import nn
+from tqdm.auto import tqdm
+
+from hpkit.devices import (
+    exact,
+    keep_memory,
+    memory_layout,
+    resolve_device,
+    resolve_precision,
+)
+
+
+def describe(
+    descriptor: nn.Module | Callable,
+    patches: np.ndarray,
+    *,
+    batch_size: int = 128,
+    device: str = "auto",
+    precision: str = "auto",
+    progress: bool = False,
+) -> np.ndarray:
+    """Descriptors of patches, by a network or by a function such as `baselines.sift`.
+
+    patches: uint8 (..., 32, 32), usually (points, 16, 32, 32) -> float32 (..., d). A
+    network is used in eval mode. It stays on the device, and its train/eval mode is put
+    back. Raises ValueError for other patches.
+    """
+    outputs = [
+        np.asarray(output, np.float32)
+        for output in _outputs(
+            descriptor, patches, batch_size, device, precision, progress
+        )
+    ]
+    return np.concatenate(outputs).reshape(*patches.shape[:-2], -1)
+
+
+def denoise(
+    denoiser: nn.Module | Callable,
+    patches: np.ndarray,
+    *,
+    batch_size: int = 128,
+    device: str = "auto",
+    precision: str = "auto",
+    progress: bool = False,
+) -> np.ndarray:
+    """Denoised patches, rounded and clipped to 0..255: uint8 of the shape of `patches`.
+
+    denoiser: a network, float (n, 1, 32, 32) to the same, or a function such as
+    `baselines.non_local_means`. Raises ValueError where its output is not finite.
+    """
+    parts = []
+    for output in _outputs(denoiser, patches, batch_size, device, precision, progress):
+        if not np.isfinite(output).all():
+            raise ValueError(
+                "the denoiser's output is not finite: its training diverged"
+            )
+        parts.append(np.clip(np.rint(output), 0, 255).astype(np.uint8))
+    return np.concatenate(parts).reshape(patches.shape)
+
+
+def _outputs(
+    function: nn.Module | Callable,
+    patches: np.ndarray,
+    batch_size: int,
+    device: str,
+    precision: str,
+    progress: bool,
+) -> Iterator[np.ndarray]:
+    """The outputs, one batch of patches after the other."""
+    _check(patches, batch_size)
+    modes = []
+    if isinstance(function, nn.Module):
+        chosen = resolve_device(device)
+        keep_memory()
+        modes = [(module, module.training) for module in function.modules()]
+        function = _network(function, chosen, resolve_precision(precision, chosen))
+        if chosen.type == "cpu":
+            batch_size = min(batch_size, 128)  # more is slower
+    flat = patches.reshape(-1, *patches.shape[-2:])
+    starts = range(0, len(flat), batch_size)
+    try:
+        for start in tqdm(starts, disable=not progress, unit="batch"):
+            batch = flat[start : start + batch_size].copy()  # a function may change it
+            output = function(batch)
+            if len(output) != len(batch):
+                raise ValueError(
+                    f"{len(output)} outputs for {len(batch)} patches, expected one for "
+                    "each"
+                )
+            yield output
+    finally:
+        for module, mode in modes:
+            module.training = mode
+
+
+def _check(patches: np.ndarray, batch_size: int) -> None:
+    if not isinstance(patches, np.ndarray):
+        raise ValueError(
+            f"patches are a {type(patches).__name__}, expected an array such as "
+            'data.test["clean"]'
+        )
+    if patches.dtype != np.uint8 or patches.ndim < 3 or patches.size == 0:
+        raise ValueError(
+            f"patches are {patches.dtype} {patches.shape}, expected uint8 "
+            "(..., height, width) with at least one patch"
+        )
+    if batch_size < 1:
+        raise ValueError(f"batch_size is {batch_size}, expected at least 1 patch")
+
+
+def _network(network: nn.Module, device: torch.device, precision: str) -> Callable:
+    """A network, put in eval mode, as a function of uint8 (n, height, width) arrays."""
+    network.to(device, memory_format=memory_layout(device)).eval()
+
+    @torch.inference_mode()
+    def call(batch: np.ndarray) -> np.ndarray:
+        images = torch.tensor(batch, device=device)[:, None].float()
+        with (
+            exact(),
+            torch.autocast(device.type, torch.bfloat16, precision == "bfloat16"),
+        ):
+            return network(images).float().cpu().numpy()
+
+    return call

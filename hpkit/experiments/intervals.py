@@ -1,0 +1,48 @@
+"""Intervals and verdicts: pure functions of numbers, by a rule written in advance."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from scipy.stats import t
+
+HOLDS, FAILS, OPEN = "holds", "does not hold", "undecided"
+
+
+def interval(
+    values: Sequence[float], confidence: float = 0.95
+) -> tuple[float, float, float]:
+    """Mean, low and high end of Student's t interval; NaN ends for fewer than 3 values.
+
+    With two values t is 12.7: such an interval says that nothing is known, and looks
+    like a mistake.
+    """
+    values = np.asarray(values, float)
+    mean = values.mean() if len(values) else np.nan
+    if len(values) < 3:
+        return mean, np.nan, np.nan
+    error = values.std(ddof=1) / len(values) ** 0.5
+    half = t.ppf((1 + confidence) / 2, len(values) - 1) * error
+    return mean, mean - half, mean + half
+
+
+def widest(values: Sequence[float], contrasts: int) -> float:
+    """The high end that refutes one of a claim's contrasts (Bonferroni)."""
+    return interval(values, 1 - 0.05 / contrasts)[2]
+
+
+def decide(values: Sequence[float], smallest: float, contrasts: int = 1) -> str:
+    """One contrast's verdict: is its whole interval above `smallest`, or below?
+
+    contrasts: how many the claim has. A claim needs all of them to hold, which is
+    strict by itself. One that fails refutes the claim, so to fail each has to miss at a
+    level of 0.05 / contrasts (Bonferroni).
+    """
+    low, high = interval(values)[1], widest(values, contrasts)
+    return HOLDS if low > smallest else FAILS if high < smallest else OPEN
+
+
+def verdict(judged: pd.DataFrame) -> str:
+    """A claim's verdict from its contrasts: all hold, one fails, or neither."""
+    found = set(judged.verdict)
+    return FAILS if FAILS in found else HOLDS if found == {HOLDS} else OPEN

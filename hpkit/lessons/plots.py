@@ -1,0 +1,419 @@
+"""One function per figure: data and an axis in, the axis out.
+
+Nothing here runs a model.
+"""
+
+from collections.abc import Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.ticker import LogLocator, MaxNLocator
+
+from hpkit.experiments.arms import ERRORS
+from hpkit.experiments.intervals import interval
+
+# One colour per idea in the whole book, from a palette safe for the colour-blind.
+_palette = dict(
+    zip(
+        (
+            "blue",
+            "orange",
+            "green",
+            "red",
+            "purple",
+            "brown",
+            "pink",
+            "grey",
+            "yellow",
+            "sky",
+        ),
+        sns.color_palette("colorblind"),
+        strict=True,
+    )
+)
+
+COLOURS = {
+    "clean": _palette["blue"],
+    "noisy": _palette["grey"],
+    "denoised": _palette["purple"],
+    "anchor": _palette["blue"],
+    "positive": _palette["green"],
+    "negative": _palette["red"],
+    "easy": "#7ad151",
+    "hard": "#22a884",
+    "tough": "#414487",
+    "train": _palette["sky"],
+    "validation": _palette["brown"],
+    "raw pixels": _palette["grey"],
+    "L2-Net on U-Net": _palette["blue"],
+    "SIFT": _palette["yellow"],
+    "RootSIFT": _palette["orange"],
+    "RootSIFT on non-local means": _palette["brown"],
+    "coursework": _palette["pink"],
+    "ours": _palette["blue"],
+}
+
+GREY = {"cmap": "gray", "vmin": 0, "vmax": 255, "interpolation": "nearest"}
+
+# Photos are shown smaller than they are, so neighbours are averaged. 24 greys halve the
+# size of the PNG.
+PHOTO = GREY | {
+    "interpolation": "antialiased",
+    "interpolation_stage": "data",
+    "cmap": plt.get_cmap("gray", 24),
+}
+
+
+def use_style() -> None:
+    """The book's look, for this kernel: readable sizes, no top and right frame.
+
+    Figures have 90 dots per inch.
+    """
+    sns.set_theme(context="notebook", style="ticks", palette="colorblind")
+    plt.rcParams.update(
+        {
+            "figure.dpi": 90,
+            "savefig.dpi": 90,
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "axes.titlelocation": "left",
+            "figure.constrained_layout.use": True,
+            "image.cmap": "gray",
+        }
+    )
+
+
+def show_patches(
+    ax: Axes,
+    patches: np.ndarray,
+    *,
+    rows: Sequence[str] = (),
+    columns: Sequence[str] = (),
+    title: str = "",
+    gap: int = 2,
+) -> Axes:
+    """A table of patches on one grey scale.
+
+    patches: (rows, columns, 32, 32), 0..255.
+    """
+    n, m, height, width = patches.shape
+    sheet = np.full((n * (height + gap) - gap, m * (width + gap) - gap), np.nan)
+    for i in range(n):
+        for j in range(m):
+            top, left = i * (height + gap), j * (width + gap)
+            sheet[top : top + height, left : left + width] = patches[i, j]
+    ax.imshow(sheet, **GREY)
+    ax.set_yticks([i * (height + gap) + height / 2 for i in range(len(rows))], rows)
+    ax.set_xticks([j * (width + gap) + width / 2 for j in range(len(columns))], columns)
+    ax.xaxis.tick_top()
+    ax.tick_params(length=0)
+    sns.despine(ax=ax, left=True, bottom=True)
+    ax.set_title(title)
+    return ax
+
+
+def show_regions(
+    ax: Axes,
+    image: np.ndarray,
+    regions: np.ndarray,
+    *,
+    colour: str = "orange",
+    line: str = "-",
+    title: str = "",
+    label: str | None = None,
+) -> Axes:
+    """Square regions drawn on a photo.
+
+    image: (h, w), 0..255; regions: (n, 4, 2), corners x, y.
+    """
+    ax.imshow(image, **PHOTO)
+    for number, corners in enumerate(regions):
+        closed = np.vstack([corners, corners[:1]])
+        ax.plot(*closed.T, line, color=colour, lw=1.2, label=None if number else label)
+    ax.set(xlim=(0, image.shape[1]), ylim=(image.shape[0], 0), xticks=[], yticks=[])
+    sns.despine(ax=ax, left=True, bottom=True)
+    ax.set_title(title)
+    return ax
+
+
+def show_matches(
+    ax: Axes,
+    first: np.ndarray,
+    second: np.ndarray,
+    pairs: np.ndarray,
+    good: np.ndarray,
+    *,
+    most: int = 60,
+    title: str = "",
+) -> Axes:
+    """Two photos side by side, a line from each point to its match: green if good.
+
+    first, second: (h, w), 0..255. pairs: (m, 4), x and y in the first and in the
+    second. good: bool (m,). Of more than `most` pairs only `most`, evenly picked, are
+    drawn.
+    """
+    height, right_edge = max(len(first), len(second)), first.shape[1] + 8
+    sheet = np.full((height, right_edge + second.shape[1]), np.nan)
+    sheet[: len(first), : first.shape[1]] = first
+    sheet[: len(second), right_edge:] = second
+    ax.imshow(sheet, **PHOTO)
+    evenly = np.linspace(0, len(pairs) - 1, min(len(pairs), most))
+    picked, style = np.unique(evenly.astype(int)), {"lw": 0.8, "ms": 2.5, "alpha": 0.8}
+    for x, y, u, v, right in np.column_stack([pairs, good])[picked]:
+        colour = COLOURS["positive" if right else "negative"]
+        ax.plot([x, u + right_edge], [y, v], "o-", color=colour, **style)
+    ax.set(xlim=(0, sheet.shape[1]), ylim=(height, 0), xticks=[], yticks=[])
+    sns.despine(ax=ax, left=True, bottom=True)
+    ax.set_title(title)
+    return ax
+
+
+def histogram(
+    ax: Axes,
+    values: dict[str, np.ndarray],
+    *,
+    bins: np.ndarray | int = 40,
+    xlabel: str = "",
+    title: str = "",
+) -> Axes:
+    """Overlaid densities, one per name; a name used in the book has its own colour."""
+    for name, numbers in values.items():
+        ax.hist(
+            numbers,
+            bins=bins,
+            density=True,
+            alpha=0.55,
+            label=name,
+            color=COLOURS.get(name),
+        )
+    ax.set(xlabel=xlabel, ylabel="density", title=title)
+    ax.legend(frameon=False)
+    return ax
+
+
+def learning_curve(
+    ax: Axes,
+    history: pd.DataFrame,
+    *,
+    ylabel: str,
+    title: str = "",
+    lines: dict[str, float] | None = None,
+) -> Axes:
+    """Training and validation loss by epoch.
+
+    history: columns epoch, loss, val_loss. lines: {label: level}, drawn dashed, to
+    compare with.
+    """
+    for column, name in (("loss", "train"), ("val_loss", "validation")):
+        ax.plot(history.epoch, history[column], "o-", color=COLOURS[name], label=name)
+    for number, (label, level) in enumerate((lines or {}).items()):
+        ax.axhline(level, ls=("--", ":", "-.")[number % 3], color="0.4", label=label)
+    ax.set(
+        xlabel="epoch", ylabel=ylabel, title=title, xticks=history.epoch, ylim=(0, None)
+    )
+    ax.legend(frameon=False)
+    return ax
+
+
+def compare_runs(
+    ax: Axes, runs: dict[str, pd.DataFrame], *, ylabel: str, title: str = ""
+) -> Axes:
+    """A colour and a marker per run, over its epochs.
+
+    The validation loss is drawn through, the training loss dotted. runs: {label:
+    history with the columns epoch, loss, val_loss}; the losses share a log axis.
+    """
+    for (label, history), colour, marker in zip(
+        runs.items(), _palette.values(), "osD^vPX<>*", strict=False
+    ):
+        style = {"color": colour, "marker": marker, "ms": 5}
+        ax.plot(history.epoch, history.loss, ":", mfc="w", **style)
+        ax.plot(history.epoch, history.val_loss, "-", label=label, **style)
+    ax.plot([], [], "o-", ms=5, color="0.3", label="validation")
+    ax.plot([], [], "o:", ms=5, color="0.3", mfc="w", label="train, epoch's mean")
+    losses = [value for line in ax.lines for value in line.get_ydata() if value > 0]
+    last = max([1, *(len(history) for history in runs.values())])
+    ax.set(
+        xlabel="epoch", ylabel=ylabel, title=title, xlim=(0.7, last + 0.3), yscale="log"
+    )
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    wide = max(losses, default=1) > 30 * min(losses, default=1)
+    ax.yaxis.set(
+        major_locator=LogLocator() if wide else MaxNLocator(6),
+        major_formatter="{x:g}",
+        visible=bool(losses),
+    )
+    ax.minorticks_off()
+    ax.legend(frameon=False, fontsize="small", loc="upper left", bbox_to_anchor=(1, 1))
+    return ax
+
+
+def precision_recall(
+    ax: Axes, curves: dict[str, tuple[np.ndarray, np.ndarray]], *, title: str = ""
+) -> Axes:
+    """One line per name.
+
+    curves: {label: (recall, precision)}, both 0..1.
+    """
+    for label, (recall, precision) in curves.items():
+        ax.plot(recall, precision, label=label, color=COLOURS.get(label))
+    ax.set(
+        xlabel="recall", ylabel="precision", xlim=(0, 1), ylim=(0, 1.02), title=title
+    )
+    ax.legend(frameon=False)
+    return ax
+
+
+def compare_arms(
+    ax: Axes,
+    arms: dict[str, pd.Series],
+    *,
+    ylabel: str,
+    title: str = "",
+    coursework: dict[str, float] | None = None,
+    diamonds: str = "coursework",
+) -> Axes:
+    """A dot per seed, mean and 95 % interval per arm; the coursework's as diamonds.
+
+    arms: {name: a score per seed}. diamonds: their name in the legend. They come from
+    other data, and may be another score: their order counts, not their level.
+    """
+    for x, (name, scores) in enumerate(arms.items()):
+        label, places = None if x else "one seed", np.full(len(scores), x - 0.12)
+        ax.plot(places, scores, "o", color="0.6", ms=4, label=label)
+        mean, low, high = interval(scores)
+        ends = [[mean - low], [high - mean]]
+        style = {"fmt": "o", "capsize": 4, "color": COLOURS["ours"]}
+        label = None if x else "mean, 95 % interval"
+        ax.errorbar(x, mean, ends, label=label, **style)
+        if coursework and name in coursework:
+            label = None if diamonds in ax.get_legend_handles_labels()[1] else diamonds
+            style = {"color": COLOURS["coursework"], "label": label}
+            ax.plot(x + 0.2, coursework[name], "D", **style)
+    ax.set(ylabel=ylabel, title=title, xticks=range(len(arms)), xticklabels=list(arms))
+    ax.legend(frameon=False)
+    return ax
+
+
+def learning_rates(
+    ax: Axes, runs: pd.DataFrame, *, score: str, ylabel: str, title: str = ""
+) -> Axes:
+    """A line per optimizer through its mean at each rate, its default ringed.
+
+    A dot is a seed. runs: columns optimizer, times (the rate as a multiple of the
+    default), status and the score. A run that diverged has no score and no part in the
+    mean. It is a cross at the edge where bad scores are.
+    """
+    several = runs.groupby("optimizer", sort=False)
+    for number, (name, rows) in enumerate(several):
+        colour, marker = f"C{number}", "osD^vP"[number % 6]
+        aside = 1.06 ** (number - len(several) / 2 + 0.5)  # side by side
+        mean = rows.groupby("times")[score].mean()
+        style = {"marker": marker, "ls": "-", "ms": 5, "color": colour}
+        ax.plot(aside * mean.index, mean, label=name, **style)
+        ax.plot(aside * rows.times, rows[score], marker, ms=3, color=colour)
+        ax.plot(aside, mean.get(1.0), "o", ms=13, mfc="none", color=colour)
+        lost = aside * rows.times[rows.status == "diverged"]
+        _crosses(ax, lost, float(score in ERRORS), colour)
+    if (runs.status == "diverged").any():
+        ax.plot([], [], "X", ms=10, color="0.4", label="diverged")
+    xlabel = "learning rate (× the default, ringed)"
+    ax.set(xscale="log", xlabel=xlabel, ylabel=ylabel, title=title)
+    ax.xaxis.set_major_formatter("{x:g}")
+    below = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.2)}
+    ax.legend(frameon=False, ncols=3, fontsize="small", **below)
+    return ax
+
+
+def _crosses(ax: Axes, places: pd.Series, edge: float, colour: str) -> None:
+    """A cross for each diverged run at an edge, 0 below and 1 above."""
+    style = {"ms": 10, "color": colour, "clip_on": False, "zorder": 3}
+    for place in places:
+        ax.plot(place, edge, "X", transform=ax.get_xaxis_transform(), **style)
+
+
+def contrasts(ax: Axes, judged: pd.DataFrame, *, xlabel: str, title: str = "") -> Axes:
+    """A line per contrast: its interval, and a tick at the least effect that matters.
+
+    judged: what `experiments.arms.judge` gives. Filled dots are decided; right of the
+    tick is as claimed. The thin line goes on to the end of the wider interval that
+    could refute the claim.
+    """
+    for y, row in enumerate(judged.itertuples()):
+        decided = row.verdict != "undecided"
+        ax.plot([row.high, row.widest], [y, y], color=COLOURS["ours"], lw=0.7)
+        ax.plot([row.low, row.high], [y, y], color=COLOURS["ours"], lw=2)
+        ax.plot(
+            row.mean,
+            y,
+            "o",
+            color=COLOURS["ours"],
+            mfc=COLOURS["ours"] if decided else "w",
+        )
+        ax.plot(row.smallest, y, "|", color="0.3", ms=16)
+        ax.annotate(
+            row.verdict,
+            (1.01, y),
+            xycoords=("axes fraction", "data"),
+            va="center",
+            fontsize="small",
+        )
+    ax.set_yticks(range(len(judged)), judged.contrast)
+    ax.set(xlabel=xlabel, title=title, ylim=(len(judged) - 0.5, -0.5))
+    return ax
+
+
+def curves_by_strength(
+    ax: Axes,
+    table: pd.DataFrame,
+    *,
+    score: str,
+    xlabel: str,
+    ylabel: str,
+    title: str = "",
+    legend: bool = True,
+) -> Axes:
+    """A line per descriptor over strength, its 95 % interval over photos as a band.
+
+    table: columns strength, photo, descriptor and the score, a row per draw. Draws of a
+    photo are averaged first, since they are not new photos.
+    """
+    for number, (name, rows) in enumerate(table.groupby("descriptor", sort=False)):
+        by_photo = rows.groupby(["strength", "photo"])[score].mean().groupby("strength")
+        mean, low, high = np.array([interval(values) for _, values in by_photo]).T
+        strengths = list(by_photo.groups)
+        (line,) = ax.plot(
+            strengths,
+            mean,
+            "sDo^v"[number % 5],
+            ls="-",
+            ms=7 - 1.5 * (number % 5),
+            label=name,
+            color=COLOURS.get(name),
+            zorder=3,
+        )
+        ax.fill_between(strengths, low, high, color=line.get_color(), alpha=0.15, lw=0)
+    ax.set(xlabel=xlabel, ylabel=ylabel, title=title)
+    if legend:
+        ax.legend(frameon=False, fontsize="small")
+    return ax
+
+
+def score_bars(ax: Axes, scores: pd.DataFrame, *, title: str = "") -> Axes:
+    """mAP by task, a bar per descriptor.
+
+    scores: one row per descriptor, one column per task.
+    """
+    tidy = (
+        scores.rename_axis("descriptor")
+        .reset_index()
+        .melt("descriptor", var_name="task", value_name="mAP")
+    )
+    palette = [COLOURS.get(name, f"C{i}") for i, name in enumerate(scores.index)]
+    sns.barplot(tidy, x="task", y="mAP", hue="descriptor", ax=ax, palette=palette)
+    ax.set(xlabel="", ylim=(0, 1), title=title)
+    ax.legend(frameon=False, ncols=2, fontsize="small")
+    return ax

@@ -1,0 +1,183 @@
+"""From two photos to the same points in both: match descriptors, fit a homography.
+
+This is the whole way for a reader's own pair: `read_image`, `detect`,
+`describe_keypoints` with a shipped network (`pretrained`) or one's own, `match`,
+`fit_homography`. `match_photos` does all but the reading.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+
+from hpkit.evaluation.distances import distances
+from hpkit.matching.keypoints import detect, keypoint_frames
+
+CHUNK = 2**24  # distances held at once
+
+
+def match(
+    first: np.ndarray,
+    second: np.ndarray,
+    ratio: float | None = 0.9,
+    mutual: bool = True,
+) -> np.ndarray:
+    """Which rows of two sets of descriptors belong together.
+
+    first: (n, d), second: (k, d) -> indexes (m, 2), in the first's order. A row goes to
+    its nearest neighbour. ratio (0..1]: only if that is nearer than ratio times the
+    second nearest (Lowe, IJCV 2004, section 7.1); None: always. mutual: only if the
+    neighbour points back. Raises ValueError for NaN and for shapes that do not fit.
+    """
+    first, second = (
+        torch.as_tensor(np.asarray(part, np.float64)) for part in (first, second)
+    )
+    if first.ndim != 2 or second.ndim != 2 or first.shape[1] != second.shape[1]:
+        raise ValueError(
+            f"descriptors are {tuple(first.shape)} and {tuple(second.shape)}, "
+            "expected (n, d) and (k, d)"
+        )
+    if not (first.isfinite().all() and second.isfinite().all()):
+        raise ValueError(
+            "descriptors hold NaN or infinite values, expected finite ones"
+        )
+    if ratio is not None and not 0 < ratio <= 1:
+        raise ValueError(f"ratio is {ratio}, expected a number in (0, 1] or None")
+    if not len(first) or not len(second):
+        return np.empty((0, 2), int)
+    there, nearest, runner_up = _two_nearest(first, second)
+    kept = np.ones(len(first), bool) if ratio is None else nearest < ratio * runner_up
+    if mutual:
+        kept &= _two_nearest(second, first)[0][there] == np.arange(len(first))
+    return np.stack([np.flatnonzero(kept), there[kept]], 1)
+
+
+def _two_nearest(queries: torch.Tensor, others: torch.Tensor) -> tuple[np.ndarray, ...]:
+    """Index of the nearest, its distance, and the distance of the second nearest.
+
+    Of equally near ones, the first is the nearest.
+    """
+    parts = []
+    for part in queries.split(max(1, CHUNK // len(others))):
+        far = distances(part, others)
+        nearest = far.argmin(1, keepdim=True)
+        least = far.gather(1, nearest)
+        # inf where there is no second.
+        runner_up = far.scatter(1, nearest, torch.inf).amin(1)
+        parts.append((nearest[:, 0].numpy(), least[:, 0].numpy(), runner_up.numpy()))
+    return tuple(np.concatenate(column) for column in zip(*parts, strict=True))
+
+
+def fit_homography(
+    first: np.ndarray, second: np.ndarray, threshold: float = 3.0, seed: int = 0
+) -> tuple[np.ndarray | None, np.ndarray]:
+    """The homography from first to second that most pairs agree with, and who agrees.
+
+    first, second: (m, 2) pixels, with wrong pairs among them. threshold: pixels in the
+    second photo. -> (3, 3), or None where no four pairs agree, and bool (m,). RANSAC
+    (Fischler and Bolles 1981) as OpenCV's USAC has it, with the score of MAGSAC++
+    (Barath, Noskova, Ivashechkin and Matas, CVPR 2020). The same seed gives the same
+    answer.
+    """
+    first, second = (np.asarray(part, np.float64) for part in (first, second))
+    if first.shape != second.shape or first.ndim != 2 or first.shape[1] != 2:
+        raise ValueError(
+            f"points are {first.shape} and {second.shape}, expected (m, 2) twice"
+        )
+    nobody = None, np.zeros(len(first), bool)
+    if len(first) < 4:
+        return nobody
+    options = cv2.UsacParams()
+    options.threshold, options.randomGeneratorState = threshold, seed
+    options.maxIterations, options.confidence = 5000, 0.999
+    options.score, options.loMethod = cv2.SCORE_METHOD_MAGSAC, cv2.LOCAL_OPTIM_SIGMA
+    try:
+        homography, mask = cv2.findHomography(first, second, options)
+    except cv2.error:  # all in one place or on one line
+        return nobody
+    if homography is None or not np.isfinite(homography).all() or mask.sum() < 4:
+        return nobody
+    return homography, mask.ravel().astype(bool)
+
+
+def project(points: np.ndarray, homography: np.ndarray) -> np.ndarray:
+    """Where a homography takes points: (n, 2) to (n, 2) pixels.
+
+    Points beyond its horizon become infinite.
+    """
+    mapped = np.column_stack([points, np.ones(len(points))]) @ np.asarray(homography).T
+    depth = np.where(
+        mapped[:, 2:] * np.sign(homography[2][2] or 1) > 1e-12, mapped[:, 2:], np.nan
+    )
+    places = mapped[:, :2] / depth
+    return np.where(np.isnan(places), np.inf, places)
+
+
+def corner_error(
+    homography: np.ndarray | None, truth: np.ndarray, shape: tuple[int, ...]
+) -> float:
+    """How far from their true places the first photo's four corners land.
+
+    The mean distance in pixels. shape: (h, w) of the first photo; truth: the true (3,
+    3). Infinite where there is no homography.
+    """
+    if homography is None:
+        return np.inf
+    height, width = shape[:2]
+    corners = np.array(
+        [(0, 0), (width - 1, 0), (width - 1, height - 1), (0, height - 1)], float
+    )
+    found, right = project(corners, homography), project(corners, truth)
+    if not np.isfinite([found, right]).all():  # a corner is beyond the horizon
+        return np.inf
+    return float(np.linalg.norm(found - right, axis=1).mean())
+
+
+@dataclass(frozen=True, eq=False)
+class PhotoMatch:
+    """Two photos matched.
+
+    first, second: all their keypoints, (n, 2) and (k, 2) pixels. matches: (m, 2)
+    indexes into them. inliers: bool (m,), which matches agree with homography, (3, 3)
+    or None.
+    """
+
+    first: np.ndarray
+    second: np.ndarray
+    matches: np.ndarray
+    inliers: np.ndarray
+    homography: np.ndarray | None
+
+    def pairs(self) -> tuple[np.ndarray, np.ndarray]:
+        """The matched points, (m, 2) pixels in the first photo and in the second."""
+        return self.first[self.matches[:, 0]], self.second[self.matches[:, 1]]
+
+
+def match_photos(
+    first: np.ndarray,
+    second: np.ndarray,
+    compute: Callable,
+    *,
+    number: int = 500,
+    ratio: float | None = 0.9,
+    threshold: float = 3.0,
+) -> PhotoMatch:
+    """Everything at once: keypoints, descriptors, matches, and their homography.
+
+    compute: a function of (image, keypoints) to descriptors (n, d), such as
+    `partial(describe_keypoints, descriptor=pretrained())` or `opencv_rootsift`.
+    Keypoints and homography are in pixels of these images: for a photo that
+    `read_image` shrank, those of the small one.
+    """
+    keypoints = [detect(image, number) for image in (first, second)]
+    described = [
+        compute(*both) for both in zip((first, second), keypoints, strict=True)
+    ]
+    places = [keypoint_frames(points)[:, :2] for points in keypoints]
+    matches = match(*described, ratio=ratio)
+    homography, inliers = fit_homography(
+        places[0][matches[:, 0]], places[1][matches[:, 1]], threshold
+    )
+    return PhotoMatch(*places, matches, inliers, homography)

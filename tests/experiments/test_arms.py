@@ -1,0 +1,243 @@
+"""Intervals cover what they promise, verdicts follow the rule, and every claim can be decided."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import ttest_rel
+
+from hpkit.experiments.arms import (
+    Claim,
+    Contrast,
+    arm,
+    at_scale,
+    changes_with_scale,
+    conclude,
+    differences,
+    judge,
+)
+from hpkit.experiments.claims import CLAIMS, DENOISER, DESCRIPTOR, FINAL, SINGLE
+from hpkit.experiments.configs import REVISION, DenoiserConfig, varied
+from hpkit.experiments.intervals import decide, interval, verdict
+from hpkit.record import reference
+
+HOLDS, FAILS, OPEN = "holds", "does not hold", "undecided"
+numbers = st.lists(st.floats(-1, 1), min_size=2, max_size=20)
+
+
+def table(errors, **changes):
+    """Recorded denoiser rows: {seed: test_mae} of one arm."""
+    return pd.DataFrame([{**varied(DENOISER, seed=seed, **changes).resolved().__dict__,
+                          "test_mae": error, "val_loss": error, "loss": error}
+                         for seed, error in errors.items()])
+
+
+@given(st.lists(st.tuples(st.floats(-1, 1), st.floats(-1, 1)), min_size=3, max_size=9))
+def test_the_interval_is_that_of_the_paired_t_test(pairs):
+    first, second = np.array(pairs).T
+    gain = first - second
+    if np.ptp(gain) < 1e-6:
+        return
+    low, high = ttest_rel(first, second).confidence_interval(0.95)
+    np.testing.assert_allclose(interval(gain), (gain.mean(), low, high), atol=1e-9)
+
+
+def test_intervals_over_five_seeds_cover_19_times_in_20():
+    chance = np.random.default_rng(0)
+    draws = chance.normal(0.3, 1, (4000, 5))
+    covered = [low < 0.3 < high for _, low, high in map(interval, draws)]
+    assert 0.94 < np.mean(covered) < 0.96
+
+
+def test_too_few_values_have_no_interval():
+    for values in ([0.5], [0.4, 0.6]):
+        assert interval(values)[0] == 0.5 and np.isnan(interval(values)[1:]).all()
+    assert np.isnan(interval([])).all() and decide([], 0.1) == decide([5.0], 0.1) == OPEN
+
+
+@pytest.mark.parametrize(("values", "smallest", "expected"), [
+    ([0.30, 0.31, 0.32], 0.1, HOLDS),
+    ([0.01, 0.02, 0.03], 0.1, FAILS),  # there is an effect, too small to matter
+    ([-0.3, -0.31, -0.32], 0.1, FAILS),
+    ([0.0, 0.1, 0.2], 0.1, OPEN),
+    ([-0.01, 0.0, 0.01], -0.1, HOLDS),  # not worse by a tenth
+])
+def test_a_verdict_is_where_the_whole_interval_lies(values, smallest, expected):
+    assert decide(values, smallest) == expected
+
+
+@given(numbers, st.floats(-1, 1), st.integers(1, 20))
+def test_a_contrast_never_holds_and_fails(values, smallest, contrasts):
+    if decide(values, smallest) == HOLDS:
+        assert decide([-v for v in values], -smallest, contrasts) != HOLDS
+    if decide(values, smallest, contrasts) == FAILS:  # stricter among several contrasts
+        assert decide(values, smallest) == FAILS
+
+
+@pytest.mark.parametrize(("verdicts", "expected"), [
+    ([HOLDS, HOLDS], HOLDS), ([HOLDS, OPEN], OPEN), ([HOLDS, FAILS], FAILS), ([OPEN, FAILS], FAILS),
+])
+def test_a_claim_holds_if_all_contrasts_do_and_fails_if_one_does(verdicts, expected):
+    assert verdict(pd.DataFrame({"verdict": verdicts})) == expected
+
+
+def test_arms_are_paired_by_seed_and_lower_may_be_better():
+    rows = pd.concat([table({0: 5.0, 1: 6.0, 2: 9.0}),
+                      table({1: 5.5, 2: 8.0, 3: 1.0}, optimizer="adam")])
+    contrast = Contrast("adam beats sgd", DENOISER, a={"optimizer": "adam"}, score="test_mae")
+    assert list(differences(rows, contrast)) == [0.5, 1.0]
+
+
+@pytest.mark.parametrize(("score", "expected"), [
+    ("test_mae", True), ("loss", True), ("val_loss", True),
+    ("verification", False), ("matching", False), ("retrieval", False)])
+def test_errors_and_losses_are_better_when_lower(score, expected):
+    assert Contrast("one", DENOISER, score=score).lower_is_better == expected
+
+
+@pytest.mark.parametrize(("base", "score", "unit"), [
+    (DENOISER, "test_mae", "grey levels"), (DENOISER, "val_loss", "grey levels"),
+    (DESCRIPTOR, "val_loss", "triplet loss"), (DESCRIPTOR, "matching", "mAP")])
+def test_a_contrast_has_a_unit(base, score, unit):
+    assert Contrast("one", base, score=score).unit == unit
+
+
+def test_an_arm_is_its_configuration_whatever_the_machine():
+    rows = pd.concat([table({0: 5.0}), table({1: 6.0}, device="cpu", precision="float32"),
+                      table({0: 7.0}, depth=6), table({2: 8.0}, draw=0), table({0: 4.0})])
+    assert list(arm(rows, DENOISER).test_mae) == [5.0, 6.0]  # no copy, no arranged chance
+    assert list(arm(rows, DENOISER, depth=6).test_mae) == [7.0]
+    assert arm(rows, DENOISER, depth=8).empty
+    with pytest.raises(ValueError, match="no field 'width'"):
+        arm(rows, DENOISER, width=3)
+
+
+def test_an_arm_has_no_run_of_other_code():
+    rows = pd.concat([table({0: 9.0, 1: 9.0}, revision=REVISION + 1), table({1: 6.0}),
+                      table({2: 9.0}, revision=REVISION + 1), table({0: 5.0})])
+    assert list(arm(rows, DENOISER).test_mae) == [5.0, 6.0]
+    rows = pd.concat([rows, table({0: 1.0}, revision=REVISION + 1, lr=1e-3),
+                      table({0: 7.0}, lr=1e-4)])
+    assert set(arm(rows, DENOISER, lr="best").lr) == {1e-5}  # 1e-3 has the least error
+    assert arm(rows, varied(DENOISER, revision=REVISION + 2)).empty
+
+
+def test_the_best_rate_is_chosen_on_validation_data():
+    rows = pd.concat([table({0: 5.0, 1: 5.0}), table({0: 4.0, 1: 4.0}, lr=1e-4),
+                      table({0: 3.0}, lr=1e-3, depth=6)])
+    rows.test_mae = -rows.test_mae  # the test would choose otherwise
+    assert set(arm(rows, DENOISER, lr="best").lr) == {1e-4}
+
+
+def test_rates_are_compared_on_the_seeds_that_all_have():
+    """Seeds differ by more than rates do: the default's own seeds must not decide."""
+    rows = pd.concat([table({0: 5.0, 1: 5.0, 2: 1.0, 3: 1.0}), table({0: 4.0, 1: 4.0}, lr=1e-4)])
+    assert set(arm(rows, DENOISER, lr="best").lr) == {1e-4}
+    assert arm(table({0: 5.0}), DENOISER, lr="best").empty  # one rate is no choice
+
+
+def test_runs_of_two_precisions_are_never_paired():
+    asked = Contrast("x", DENOISER, a={"depth": 6}, score="test_mae")
+    half, single = {"precision": "bfloat16"}, {"precision": "float32"}
+    rows = pd.concat([table({0: 5.0, 1: 5.0, 2: 5.0}, **half), table({3: 9.0}, **single),
+                      table({0: 4.0, 1: 4.0, 3: 4.0}, **single, depth=6),
+                      table({2: 1.0}, **half, depth=6)])
+    assert len(differences(rows, asked)) == 0
+    mixed = pd.concat([table({0: 5.0}, **half), table({0: 6.0, 1: 6.0}, **single)])
+    assert list(arm(mixed, DENOISER).test_mae) == [6.0, 6.0]  # the larger block
+
+
+def test_a_field_that_came_later_is_at_its_default_in_older_rows():
+    rows = table({0: 5.0}).drop(columns=["residual", "schedule"])
+    assert len(arm(rows, DENOISER)) == 1
+    assert arm(rows, DENOISER, residual=True).empty
+
+
+def test_a_larger_scale_can_take_a_verdict_back():
+    small = pd.DataFrame({"contrast": list("abcd"), "mean": [0.3, -0.3, 0.3, 0.3],
+                          "smallest": 0.1, "verdict": [HOLDS, FAILS, HOLDS, OPEN]})
+    large = pd.DataFrame({"contrast": list("abcd"), "mean": [0.0, 0.2, 0.2, 0.0]})
+    assert changes_with_scale(small, large) == ["a", "b"]
+    assert changes_with_scale(small, large.assign(mean=np.nan)) == []
+
+
+# --- the claims ---------------------------------------------------------------------------------
+
+def test_all_claims_of_the_coursework_are_there_once():
+    expected = [f"C{n}" for n in range(1, 13)]
+    expected = [*expected[:3], "C4a", "C4b", *expected[4:]]
+    assert [name for name in CLAIMS if name in expected] == expected
+    for claim in CLAIMS.values():
+        names = [contrast.name for contrast in claim.contrasts]
+        assert names and len(set(names)) == len(names) and claim.coursework
+
+
+def arms_of(claim: Claim):
+    for contrast in claim.contrasts:
+        for changes in (contrast.a, contrast.b):
+            lr = {"lr": None} if changes.get("lr") == "best" else {}
+            yield varied(contrast.base, **changes | lr)
+
+
+@pytest.mark.parametrize("claim", CLAIMS.values(), ids=lambda claim: claim.name)
+def test_every_arm_of_a_claim_is_made_by_the_reference(claim):
+    made = {config.resolved() for config in reference.configs([1, 2])}
+    for seed in range(3):
+        assert {varied(one, seed=seed).resolved() for one in arms_of(claim)} <= made
+
+
+def test_every_row_of_the_courseworks_tables_is_made_with_five_seeds():
+    made = {config.resolved() for config in reference.configs([1])}
+    rows = [varied(DENOISER, **{factor: value}) for factor, values in {
+        "optimizer": ("sgd", "rmsprop", "adamax", "adadelta", "adam", "nadam"),  # table 3
+        "depth": (6, 8), "batch_size": (32, 50, 128, 512, 2048),  # tables 5 and 8
+        "init": ("he_normal", "lecun_uniform", "xavier_normal", "orthogonal")}.items()  # table 6
+        for value in values]
+    rows += [varied(DESCRIPTOR, **{factor: value}) for factor, values in {
+        "optimizer": ("sgd", "rmsprop", "adamax", "adadelta", "adam", "nadam"),  # table 4
+        "init": ("he_normal", "lecun_uniform", "xavier_normal", "orthogonal"),  # table 7
+        "source": ("denoised", "clean")}.items() for value in values]  # table 9
+    rows.append(varied(DESCRIPTOR, **FINAL))  # table 10
+    for seed in range(5):
+        assert {varied(row, seed=seed).resolved() for row in rows} <= made
+
+
+def test_the_final_model_unites_the_single_changes():
+    assert all(FINAL[name] == value for change in SINGLE.values() for name, value in change.items())
+    final = varied(DESCRIPTOR, **FINAL).resolved().denoiser()
+    assert (final.optimizer, final.lr, final.depth, final.init, final.batch_size) == (
+        "nadam", 2e-3, 8, "lecun_uniform", 32)
+
+
+@pytest.mark.parametrize("times", [4, 16])
+def test_a_larger_scale_multiplies_the_budget(times):
+    large = varied(DESCRIPTOR, **at_scale(DESCRIPTOR, times))
+    assert large.samples == times * DESCRIPTOR.samples
+    assert large.denoiser_samples == times * DESCRIPTOR.denoiser_samples
+    assert varied(DENOISER, **at_scale(DENOISER, times)).samples == times * DENOISER.samples
+
+
+def test_judging_gives_a_row_per_contrast():
+    claim = CLAIMS["C5"]
+    rows = pd.concat([table({s: 9.0 + 0.01 * s for s in range(5)}),
+                      table(dict.fromkeys(range(5), 8.0), depth=6),
+                      table(dict.fromkeys(range(5), 8.3), depth=8)])
+    judged = judge(rows, claim)
+    assert list(judged.verdict) == [HOLDS, FAILS] and list(judged.seeds) == [5, 5]
+    assert verdict(judged) == FAILS
+    assert list(judge(rows, claim, times=4).seeds) == [0, 0]
+    assert isinstance(claim.contrasts[0].base, DenoiserConfig)
+
+
+def test_the_scorecard_takes_back_what_a_larger_scale_refutes():
+    """At scale 1 depth helps by 1.0 and 0.5; at 4 times the budget no more."""
+    rows = [table({s: 9.0 - 0.5 * depth / 2 + 0.01 * s for s in range(5)}, depth=depth)
+            for depth in (4, 6, 8)]
+    line = conclude(pd.concat(rows), CLAIMS["C5"])
+    assert (line["verdict"], line["largest"], line["turned"]) == (HOLDS, 1, "")
+    assert line["mean"] == pytest.approx(0.5) and line["seeds"] == 5
+    rows += [table({0: 5.0}, depth=depth, samples=4 * DENOISER.samples) for depth in (4, 6)]
+    line = conclude(pd.concat(rows), CLAIMS["C5"])
+    assert (line["verdict"], line["largest"]) == ("undecided beyond this scale", 4)
+    assert line["turned"] == "depth 6 beats 4"

@@ -1,0 +1,86 @@
+"""The recorded results are whole, belong to this code, and come out again."""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from tiny import EMULATED
+
+from hpkit.experiments.arms import arm, judge, recorded
+from hpkit.experiments.claims import CLAIMS, DENOISER, DESCRIPTOR
+from hpkit.experiments.configs import REVISION, DenoiserConfig, DescriptorConfig
+from hpkit.experiments.runs import run
+from hpkit.record import reference
+
+KINDS = {"denoisers": DenoiserConfig, "descriptors": DescriptorConfig}
+SCORES = {
+    "denoisers": ["test_mae"],
+    "descriptors": ["verification", "matching", "retrieval"],
+}
+# Between processors; on one it is exact.
+TOLERANCE = {"denoisers": 0.3, "descriptors": 0.02}
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_results_are_whole(name):
+    table = recorded(name)
+    configs = [KINDS[name].from_row(row) for row in table.to_dict("records")]
+    assert len({reference.identity(config) for config in configs}) == len(table)
+    assert (table.revision == REVISION).all()
+    assert (table.data_version == table.data + "-v1").all()
+    finished = table[table.status == "finished"]
+    measured = [*SCORES[name], "loss", "val_loss", "seconds"]
+    assert finished[measured].notna().all(axis=None)
+    assert set(finished.key) <= set(recorded("histories").key)
+
+
+def test_every_epoch_of_a_training_is_recorded_once():
+    assert not recorded("histories").duplicated(["key", "epoch"]).any()
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_a_rows_configuration_can_be_read_back(name):
+    for _, row in recorded(name).iterrows():
+        config = KINDS[name].from_row(row)
+        assert config.resolved() == config and config.key() == row.key
+
+
+@pytest.mark.slow
+def test_every_claim_has_a_verdict_from_at_least_five_seeds_or_says_how_many():
+    everything = pd.concat([recorded(name) for name in KINDS])
+    for claim in CLAIMS.values():
+        judged = judge(everything, claim)
+        least = 3 if claim.name in ("C4b", "C12") else 5
+        assert (judged.seeds >= least).all(), claim.name
+
+
+def test_the_baselines_have_five_seeds():
+    assert len(arm(recorded("denoisers"), DENOISER)) >= 5
+    assert len(arm(recorded("descriptors"), DESCRIPTOR)) >= 5
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize("name", [
+    "denoisers",
+    pytest.param("descriptors", marks=pytest.mark.repeats),  # four times as long
+])
+def test_the_cheapest_recorded_run_comes_out_again(name, tmp_path):
+    """Trained anew; of the descriptors one that needs no denoiser.
+
+    In float32 where bfloat16 would only be emulated: that takes many times as long.
+    """
+    table = recorded(name)
+    if name == "descriptors":
+        table = table[(table.source == "noisy") & (table.test_source == "noisy")]
+    row = table.loc[(table.samples * table.epochs + table.seconds / 1e6).idxmin()]
+    config = KINDS[name].from_row(row)
+    if EMULATED:
+        config = replace(config, precision="float32")
+    made = run(config, store=tmp_path)
+    np.testing.assert_allclose(
+        [made.scores[s] for s in SCORES[name]],
+        row[SCORES[name]].to_numpy(float),
+        atol=TOLERANCE[name],
+    )

@@ -1,0 +1,197 @@
+"""What panels show is what the package computes: patches, rankings, counts, paired intervals."""
+
+import matplotlib
+import numpy as np
+import pytest
+
+from hpkit.data import photos
+from hpkit.data.noise import add_noise
+from hpkit.data.patches import LEVELS, PATCH_TYPES
+from hpkit.data.tasks import generate_tasks
+from hpkit.evaluation.precision import average_precision, confusion, precision_recall
+from hpkit.evaluation.scores import POOLS, retrieval_by_query, verification
+from hpkit.experiments.arms import arm, at_scale, recorded
+from hpkit.experiments.claims import DESCRIPTOR, mae
+from hpkit.experiments.intervals import interval
+from hpkit.lessons.panels import neighbours, patch
+from hpkit.lessons.panels.arms import lead, pair
+
+matplotlib.use("Agg")
+SEQUENCE = "v_chelsea"
+
+
+def title(ax):
+    """At the left in the book's style, else in the middle."""
+    return ax.get_title("left") or ax.get_title()
+
+
+# --- chapter 1 ----------------------------------------------------------------------------------
+
+@pytest.fixture(scope="module")
+def whole():
+    """A sequence as the data set has it: clean patches, and their noisy twins."""
+    points = photos.keypoint_table().query("sequence == @SEQUENCE")
+    clean = photos.cut_sequence(SEQUENCE, photos.read_photo(SEQUENCE[2:]), points)
+    return clean, points
+
+
+@pytest.mark.parametrize("patch_type", ["ref", "e5", "t2"])
+def test_at_once_the_jitter_and_the_noise_it_is_the_patch_of_the_set(whole, patch_type):
+    column = PATCH_TYPES.index(patch_type)
+    clean, twins = whole[0][:, column], add_noise(whole[0][:, column], SEQUENCE, patch_type)
+    for row in (0, 7):
+        assert np.array_equal(patch.one_patch(SEQUENCE, patch_type, row)[0], twins[row])
+        assert np.array_equal(patch.one_patch(SEQUENCE, patch_type, row, noise=0)[0], clean[row])
+
+
+def test_without_jitter_the_regions_coincide_and_overlap_wholly(whole):
+    _, _, (true, found), overlap = patch.one_patch(SEQUENCE, "t3", 5, jitter=0)
+    assert overlap == 1 and np.allclose(true, found)
+    _, image, (true, found), less = patch.one_patch(SEQUENCE, "t3", 5, jitter=1)
+    _, _, (same, farther), least = patch.one_patch(SEQUENCE, "t3", 5, jitter=2)
+    assert 1 > less > least and np.array_equal(true, same)
+    assert np.linalg.norm(farther - true) > np.linalg.norm(found - true) > 1
+    height, width = image.shape
+    assert (true >= 0).all() and (true <= (width, height)).all()
+
+
+def test_the_region_of_the_reference_is_the_detectors(whole):
+    _, image, (true, found), _ = patch.one_patch(SEQUENCE, "ref", 3)
+    point = whole[1].iloc[3]
+    assert np.allclose(true.mean(0), (point.x, point.y)) and np.allclose(true, found)
+    assert np.allclose(np.linalg.norm(true - true.mean(0), axis=1), point.radius * 2**0.5)
+    assert np.array_equal(image, photos.read_photo(SEQUENCE[2:]))
+
+
+# --- chapter 4 ----------------------------------------------------------------------------------
+
+@pytest.fixture(scope="module")
+def tasks():
+    return generate_tasks(("i_a", "v_b"), (20, 30), np.full(50, 99.0), 40, 8, 30)
+
+
+@pytest.fixture(scope="module")
+def described():
+    random = np.random.RandomState(0)
+    return (random.normal(size=(50, 1, 6)) + random.normal(size=(50, 16, 6))).astype(np.float32)
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_neighbours_are_a_retrieval_pool_in_its_order(described, tasks, level):
+    official = retrieval_by_query(described, tasks)[list(LEVELS).index(level), len(POOLS) - 1]
+    for query, point in enumerate(tasks.queries):
+        found = neighbours.neighbours(described, tasks, query, level)
+        assert found.distance.is_monotonic_increasing and found.hit.sum() == 5
+        assert (found.hit == (found.point == point)).all()
+        assert sorted(found.column[found.hit]) == list(range(16))[LEVELS[level]]
+        assert (tasks.sequence[found.point[~found.hit]] != tasks.sequence[point]).all()
+        row = found.iloc[3]
+        apart = described[point, 0] - described[row.point, row.column]
+        assert row.distance == pytest.approx(np.linalg.norm(apart))
+        assert average_precision(-found.distance, found.hit) == pytest.approx(official[query])
+
+
+def test_twins_go_first_among_equals(tasks):
+    found = neighbours.neighbours(np.zeros((50, 16, 3), np.float32), tasks, 0, "hard")
+    assert found.hit.tolist()[:6] == [True] * 5 + [False]
+
+
+def test_hits_and_misses_differ_in_more_than_colour(described, tasks):
+    found = neighbours.neighbours(described, tasks, 2, "tough")
+    patches = np.zeros((50, 16, 32, 32), np.uint8)
+    figure, said = neighbours.show_neighbours(patches[0, 0], patches, found)
+    titles = [ax.get_title("center") for ax in figure.axes]
+    lines = [ax.spines["top"].get_linestyle() for ax in figure.axes]
+    assert titles[0] == "query" and len(titles) == 12
+    for hit, title, line in zip(found.hit, titles[1:], lines[1:], strict=False):
+        assert (title[0], line) == (("✓", "-") if hit else ("✗", ":"))
+    ranks = [str(n) for n, hit in enumerate(found.hit, 1) if hit]
+    assert said.startswith(f"{found.hit[:11].sum()} of 5 twins") and ", ".join(ranks) in said
+
+
+def test_counts_at_a_threshold():
+    distance, labels = np.array([0.1, 0.2, 0.3, 0.4, 0.5]), np.array([1, 0, 1, 1, 0])
+    found = confusion(distance, labels, 0.3)
+    assert found == {"TP": 2, "FP": 1, "FN": 1, "TN": 1, "precision": 2 / 3, "recall": 2 / 3}
+    assert confusion(distance, labels, 0) == {"TP": 0, "FP": 0, "FN": 3, "TN": 2, "precision": 1.0,
+                                              "recall": 0.0}
+    recall, precision = precision_recall(-distance, labels)
+    for number, threshold in enumerate([0, *distance]):  # the slider moves along the curve
+        found = confusion(distance, labels, threshold)
+        assert (found["recall"], found["precision"]) == (recall[number], precision[number])
+
+
+@pytest.mark.parametrize("negatives", ["inter", "intra"])
+def test_pairs_are_those_of_the_verification_score(described, tasks, negatives):
+    rows = verification(described, tasks).query("negatives == @negatives").set_index("level")
+    for level in LEVELS:
+        distance, labels = neighbours.verification_pairs(described, tasks, level, negatives)
+        assert (len(labels), labels.sum()) == (48, 8)
+        assert average_precision(-distance, labels) == pytest.approx(rows.ap[level])
+
+
+def test_the_threshold_is_in_medians_of_the_negatives():
+    distance, labels = np.array([1.0, 3.0, 2.0, 4.0, 6.0]), np.array([1, 1, 0, 0, 0])
+    figure, said = neighbours.decisions(distance, labels, 0.75)
+    spread, counts, curve = figure.axes
+    assert list(spread.lines[0].get_xdata()) == [3.0, 3.0]
+    written = [text.get_text() for text in counts.texts]
+    assert written == ["TP\n2", "FN\n0", "FP\n1", "TN\n2"]
+    assert curve.lines[-1].get_xydata().tolist() == [[1.0, 2 / 3]]
+    assert said == "Precision 0.667 = TP / (TP + FP), recall 1.000 = TP / (TP + FN)."
+
+
+# --- chapters 5 to 9 ----------------------------------------------------------------------------
+
+ARMS = {name: {"source": name} for name in ("clean", "noisy", "denoised")}
+
+
+@pytest.fixture(scope="module")
+def descriptors():
+    return recorded("descriptors")
+
+
+def test_two_arms_have_the_paired_interval_of_statistics(descriptors):
+    figure, said = pair(descriptors, "matching", ARMS, "denoised", "clean")
+    a, b = (arm(descriptors, DESCRIPTOR, source=name).matching for name in ("denoised", "clean"))
+    mean, low, high = interval((a - b).dropna())
+    assert (f"Lead of denoised over clean: {mean:+.3f} mAP, 95 % interval {low:+.3f} to {high:+.3f}"
+            in said) and f"{len((a - b).dropna())} seeds" in said
+    left, right = figure.axes
+    assert title(left) == f"Means: {a.mean():.3f}, {b.mean():.3f}"
+    drawn = [list(line.get_ydata()) for line in left.lines if len(line.get_xdata()) == len(a)]
+    assert drawn[:2] == [list(a), list(b)]
+    assert title(right) == f"Lead: {mean:+.3f}"
+    _, back = pair(descriptors, "matching", ARMS, "clean", "denoised")
+    assert f"{-mean:+.3f} mAP, 95 % interval {-high:+.3f} to {-low:+.3f}" in back
+
+
+def test_the_budget_picks_other_runs(descriptors):
+    _, said = pair(descriptors, "matching", ARMS, "denoised", "clean", 4)
+    four = [arm(descriptors, DESCRIPTOR, **(at_scale(DESCRIPTOR, 4) | change)).matching
+            for change in (ARMS["denoised"], ARMS["clean"])]
+    gains = (four[0] - four[1]).dropna()
+    assert said.startswith(f"Lead of denoised over clean: {gains.mean():+.3f} mAP")
+    _, said = pair(descriptors, "matching", ARMS, "noisy", "clean", 16)
+    assert said == "Lead of noisy over clean: no seed of both is recorded with these settings."
+
+
+def test_a_lower_error_is_a_lead():
+    table = recorded("denoisers")
+    arms = {name: {"optimizer": name} for name in ("adam", "sgd")}
+    _, said = pair(table, "test_mae", arms, "adam", "sgd")
+    assert "Lead of adam over sgd: +" in said and "grey levels" in said
+
+
+def test_a_lead_is_said_as_it_is_decided():
+    asked = mae("a over b", smallest=0.5)
+    for gains, told in (([2.0, 2.1, 2.2], ": more than the least that matters, 0.5."),
+                        ([0.1, 0.1, 0.2], ": less than the least that matters, 0.5."),
+                        ([-1.0, 3.0, 1.0], "whether more than the least that matters, 0.5."),
+                        ([2.0], "; too few seeds for an interval (1).")):
+        assert lead(asked, np.array(gains)).endswith(told)
+
+
+def test_an_arm_beside_itself_leads_by_nothing(descriptors):
+    figure, said = pair(descriptors, "matching", ARMS, "noisy", "noisy")
+    assert "+0.000 mAP, 95 % interval +0.000 to +0.000" in said and len(figure.axes) == 2

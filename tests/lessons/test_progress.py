@@ -1,0 +1,308 @@
+"""Exercises answer: right, wrong in the usual ways, broken, not attempted; predictions are kept."""
+
+from itertools import product
+
+import cv2
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from hpkit.evaluation.baselines import raw_pixels
+from hpkit.experiments import arms
+from hpkit.lessons import progress, show
+
+
+def said(capsys, exercise, answer):
+    progress.check(exercise, answer)
+    return capsys.readouterr().out
+
+
+@pytest.mark.parametrize("exercise", progress.checks())
+def test_an_exercise_left_alone_is_neutral(exercise, capsys):
+    assert said(capsys, exercise, ...).startswith(f"– {exercise}")
+
+
+@pytest.mark.parametrize("exercise", progress.checks())
+@pytest.mark.parametrize("answer", [None, "seven", -123.0, lambda *_: 1 / 0])
+def test_nonsense_is_wrong_and_never_a_traceback(exercise, answer, capsys):
+    assert said(capsys, exercise, answer).startswith(f"✗ {exercise}: ")
+
+
+def beyond(distances):
+    """Distances of negatives beyond their positive; all of a row if there are none."""
+    others = np.where(np.eye(len(distances), dtype=bool), 99.0, distances)
+    farther = np.where(others > np.diag(distances)[:, None], others, 99.0)
+    return np.where((farther == 99).all(1)[:, None], others, farther)
+
+
+def flipped(differences):
+    means = (np.array(list(product((-1, 1), repeat=len(differences)))) * differences).mean(1)
+    return (abs(means) >= abs(differences.mean()) - 1e-12).mean()
+
+
+@pytest.mark.parametrize("exercise, answer, hint", [
+    ("positive_pairs", 240, "counted twice"),
+    ("positive_pairs", 15, "the other columns"),
+    ("overlap_of_larger", 0.8, "ratio of the radii"),
+    ("overlap_of_larger", 1.5625, "at most 1"),
+    ("my_descriptor", raw_pixels, "average over blocks"),
+    ("my_descriptor", lambda p: p.mean(), "expected (3, d)"),
+    ("parameters_without_skip", (9 * 80 + 1) * 64, "layer with the skip"),
+    ("parameters_without_skip", 9 * 64 * 64, "bias"),
+    ("halfway_factor", 0.25, "squared"),
+    ("my_denoiser", lambda p: p, "100% of the error is left"),
+    ("my_denoiser", lambda p: p[:, :16], "expected the same shape"),
+    ("loss_of_triplet", 0, "a whole margin"),
+    ("loss_of_triplet", 1.6, "wrong way round"),
+    ("collapsed_loss", 0, "margin is still owed"),
+    ("swapped_loss", lambda a, p, n, m: plain(a, p, n, m), "plain triplet loss"),
+    ("swapped_loss", lambda a, p, n, m: plain(p, a, n, m), "always uses d(p, n)"),
+    ("swapped_loss", lambda a, p, n, m: 128 * plain(a, p, n, m), "mean over dimensions"),
+    ("step_ap", 1 / 3, "two hits alone"),
+    pytest.param("shrunken_tasks", [0.75, 0.86], "distractors=5", marks=pytest.mark.slow),
+    pytest.param("shrunken_tasks", [0.98, 0.65], "still among 60 points", marks=pytest.mark.slow),
+    pytest.param("shrunken_tasks", [0.98, 0.5], "test.head(5)", marks=pytest.mark.slow),
+    ("mutual", lambda d: d.argmin(1) == np.arange(len(d)), "whether they point back"),
+    ("mutual", lambda d: d.argmin(1), "row 1 goes to column 1"),
+    ("mutual", lambda d: [True], "gave the shape (1,)"),
+    ("first_adam_step", -0.001, "downhill"),
+    ("first_adam_step", 0.042, "its own size"),
+    ("momentum_factor", 1.9, "the second step"),
+    ("rmsprop", lambda g, lr: [-lr, 0, 0, 0], "about three times lr"),
+    ("rmsprop", lambda g, lr: 0.0, "expected a weight after each step"),
+    ("updates_in_all", 19, "small batch of its own"),
+    ("noise_ratio", 1 / 9, "variances"),
+    ("accumulate", lambda gradient, samples, size: gradient(samples), "samples at once"),
+    ("receptive_field", lambda layers: 1 + sum(k - 1 for k, _ in layers), "strides are missing"),
+    ("pooled_view", 5, "without the pooling"),
+    ("grid_trainings", 45, "number of scores"),
+    ("paired_deviation", 0.0424, "independent"),
+    ("sign_flip", lambda d: 0.5, "expected 0.25"),
+    ("sign_flip", lambda d: 1 / 8, "as far out on the other side"),
+    ("brier_of_one", 0.04, "two other verdicts"),
+    ("chance_of_a_miss", 0.65, "do not simply add"),
+    ("verdict_of", lambda lows, highs, s: "holds", "expected 'undecided'"),
+    ("verdict_of", lambda lows, highs, s: "does not hold" if (highs < s).any() else
+     "holds" if (lows > 0).all() else "undecided", "lows [0.2, 0.05]"),
+    ("clean_draw", 0.0256, "all four are wrong"),
+    ("draws_needed", 71, "round up"),
+    ("four_points", lambda a, b: dlt(b, a), "the other way round"),
+    ("four_points", lambda a, b: dlt(a, b).T, "row by row"),
+    ("four_points", lambda a, b: dlt(a, b).ravel(), "expected (3, 3)"),
+    ("four_points", lambda a, b: np.eye(3), "smallest singular value"),
+    ("four_points", lambda a, b: np.zeros((3, 3)), "all zeros"),
+    ("largest_mean", 4, "number of dimensions"),
+    ("candidates", 510, "anchor-anchor"),
+    ("semi_hard", lambda d: d.argmin(1), "leave the diagonal out"),
+    ("semi_hard", lambda d: (d + 99 * np.eye(6)).argmin(1), "*beyond* the positive"),
+    ("semi_hard", lambda d: beyond(d).argmin(1), "take the farthest one"),
+    ("semi_hard", lambda d: d, "expected (6,)"),
+])
+def test_a_typical_mistake_gets_its_hint(exercise, answer, hint, capsys):
+    out = said(capsys, exercise, answer)
+    assert out.startswith(f"✗ {exercise}: ") and hint in out
+
+
+@pytest.mark.parametrize("exercise, answer", [
+    ("positive_pairs", 120), ("overlap_of_larger", 0.64), ("step_ap", 0.5),
+    pytest.param("shrunken_tasks", [0.978, 0.864], marks=pytest.mark.slow),
+    ("mutual", lambda d: d.argmin(0)[d.argmin(1)] == np.arange(len(d))),
+    ("my_denoiser", lambda p: np.stack([cv2.medianBlur(patch, 5) for patch in p])),
+    ("four_points", lambda a, b: -3 * dlt(a, b)), ("draws_needed", 72),
+    ("clean_draw", 0.13), ("largest_mean", 0.0312), ("largest_mean", 0.03),
+    ("paired_deviation", 0.013), ("chance_of_a_miss", 0.49), ("sign_flip", flipped),
+    ("verdict_of", lambda lows, highs, s: "does not hold" if (highs < s).any() else
+     "holds" if (lows > s).all() else "undecided"),
+])
+def test_a_right_answer_is_right(exercise, answer, capsys):
+    assert said(capsys, exercise, answer) == f"✓ {exercise}: right\n"
+
+
+def dlt(first, second):
+    rows = []
+    for (x, y), (u, v) in zip(first, second, strict=True):
+        rows += [[x, y, 1, 0, 0, 0, -u * x, -u * y, -u], [0, 0, 0, x, y, 1, -v * x, -v * y, -v]]
+    return np.linalg.svd(np.array(rows))[2][-1].reshape(3, 3)
+
+
+def plain(a, p, n, margin):
+    near, far = (((a - other) ** 2).mean(1) for other in (p, n))
+    return torch.clamp(near - far + margin, min=0).mean()
+
+
+def test_an_unknown_exercise_is_named():
+    with pytest.raises(ValueError, match="no exercise 'pairs': there are positive_pairs"):
+        progress.check("pairs", 3)
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("HPKIT_CACHE", str(tmp_path / "new"))
+    return tmp_path / "new"
+
+
+def test_the_last_bet_on_a_claim_is_kept_for_this_user(cache, capsys, monkeypatch):
+    progress.predict("C1", "holds", ...)
+    assert not cache.exists() and capsys.readouterr().out.startswith("– C1")
+    progress.predict("C1", "holds", 0.6)
+    progress.predict("C2", "undecided", 0.9)
+    progress.predict("C1", "does not hold", 0.7)
+    found = progress.calibration({"C1": "holds", "C2": "holds", "C3": "holds"})[0]
+    assert found.set_index("claim").predicted.to_dict() == {"C1": "does not hold",
+                                                            "C2": "undecided"}
+    monkeypatch.setattr("getpass.getuser", lambda: "somebody else")
+    assert progress.calibration({"C1": "holds"})[0].empty
+
+
+def test_a_bet_is_on_a_verdict_with_a_confidence(cache):
+    with pytest.raises(ValueError, match=r"confidence 70: expected 0.33"):
+        progress.predict("C1", "holds", 70)
+    with pytest.raises(ValueError, match="C1: no verdict 'it rains', expected one of holds, does"):
+        progress.predict("C1", "it rains", ...)
+    assert not cache.exists()
+
+
+def test_a_verdict_is_revealed_with_what_the_bet_cost(cache, capsys):
+    progress.reveal("H2", "holds")
+    assert capsys.readouterr().out == "H2 holds. (You made no bet.)\n" and not cache.exists()
+    progress.predict("H1", "undecided", 0.7)
+    progress.predict("C1", "holds", 0.9)  # never revealed, so no part of the mean
+    for _ in range(2):  # run again, it counts once
+        capsys.readouterr()
+        progress.reveal("H1", "undecided beyond this scale")
+        assert capsys.readouterr().out == (
+            "H1 undecided beyond this scale. You said: undecided, 70% sure. It cost you 0.07 "
+            "(0 is best, 1 worst).\n")
+    progress.predict("H2", "holds", 0.6)
+    progress.reveal("H2", "does not hold")
+    assert capsys.readouterr().out.endswith(
+        "It cost you 0.52 (0 is best, 1 worst); your mean over 2 bets is 0.29.\n")
+    progress.predict("H1", "holds", 1)  # another bet waits for its verdict
+    progress.reveal("H2", "holds")
+    assert capsys.readouterr().out.endswith("It cost you 0.12 (0 is best, 1 worst).\n")
+
+
+def test_tries_are_counted_until_an_exercise_is_right(cache):
+    assert progress.report().empty
+    for answer in (..., 7, 120, 7):
+        progress.check("positive_pairs", answer)
+    progress.check("overlap_of_larger", "what?")
+    found = progress.report().set_index("exercise")
+    assert list(found.tries) == [2, 1] and list(found.right) == [True, False]
+    assert found["last"].str.endswith("+00:00").all()
+
+
+def test_source_is_shown_as_it_runs():
+    shown = show.show_source(raw_pixels, plain).data
+    assert shown.startswith("```python\ndef raw_pixels(") and "def plain(a, p" in shown
+
+
+def test_recorded_results_are_found_from_anywhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert "matching" in arms.recorded("baseline")
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "mine.csv").write_text("matching\n0.5\n")
+    assert arms.recorded("mine").matching.tolist() == [0.5]
+    with pytest.raises(FileNotFoundError, match=r"results/none.csv: not found"):
+        arms.recorded("none")
+
+
+def test_the_brier_score_counts_claims_that_were_predicted(cache):
+    assert np.isnan(progress.calibration({"C1": "holds"})[1])
+    for claim, verdict, confidence in (("C1", "holds", 0.8), ("C2", "holds", 0.9),
+                                       ("C3", "undecided", 0.5)):
+        progress.predict(claim, verdict, confidence)
+    verdicts = {"C1": "holds", "C2": "does not hold", "C3": "undecided", "C4a": "holds"}
+    table, score = progress.calibration(verdicts)
+    assert list(table.claim) == ["C1", "C2", "C3"]
+    assert score == pytest.approx((0.03 + 0.8575 + 0.1875) / 3)
+
+
+def test_the_cheapest_bet_is_the_honest_one():
+    """On average, for whoever knows the chances; and a surely wrong verdict is dear."""
+    chances = {"holds": 0.7, "does not hold": 0.15, "undecided": 0.15}
+
+    def expected(verdict, confidence):
+        return sum(chance * progress.penalty(verdict, confidence, came)
+                   for came, chance in chances.items())
+
+    costs = {(v, c): expected(v, c) for v in chances for c in np.linspace(1 / 3, 1, 201)}
+    verdict, confidence = min(costs, key=costs.get)
+    assert verdict == "holds" and confidence == pytest.approx(0.7, abs=0.01)
+    knows = progress.penalty("holds", 0.8, "holds")
+    assert progress.penalty("undecided", 1 / 3, "holds") > 10 * knows
+    assert progress.penalty("holds", 1, "holds") == 0
+    assert progress.penalty("holds", 1, "undecided") == 1
+
+
+def test_a_user_without_an_account_has_a_file_too(cache, monkeypatch):
+    def nobody():
+        raise KeyError("getpwuid(): uid not found: 12345")
+
+    monkeypatch.setattr("getpass.getuser", nobody)
+    progress.predict("C1", "holds", 0.6)
+    monkeypatch.setattr("getpass.getuser", lambda: "school/anna")
+    progress.predict("C1", "holds", 0.6)
+    names = sorted(path.name for path in cache.glob("predictions-*.json"))
+    assert len(names) == 2 and names[0] == "predictions-school_anna.json"
+
+
+def test_a_cut_file_of_progress_is_set_aside(cache, capsys):
+    progress.check("positive_pairs", 7)
+    (path,) = cache.glob("exercises-*.json")
+    path.write_bytes(path.read_bytes()[:20])
+    with pytest.warns(UserWarning, match="set aside as .*damaged, and a new one begins"):
+        progress.check("positive_pairs", 120)
+    assert capsys.readouterr().out.endswith("✓ positive_pairs: right\n")
+    assert list(progress.report().tries) == [1]
+
+
+def test_a_claim_is_shown_with_its_verdict(capsys, monkeypatch):
+    monkeypatch.setattr("matplotlib.pyplot.show", lambda: None)
+    show.show_claim(arms.recorded("descriptors"), "C2")
+    title = plt.gca().get_title("left") or plt.gca().get_title()
+    words = capsys.readouterr().out
+    assert title and title in words and " seeds.\n" in words
+    labels = [label.get_text() for label in plt.gca().get_yticklabels()]
+    assert labels == ["verification above retrieval", "retrieval above matching"]
+    assert "so much, in mAP" in plt.gca().get_xlabel() and " mAP, " in words
+    assert plt.gca().get_ylim() == (1.5, -0.5)  # no line on the axis
+    plt.close()
+
+
+def test_a_claim_says_what_was_run_at_a_larger_budget(capsys, monkeypatch):
+    monkeypatch.setattr("matplotlib.pyplot.show", lambda: None)
+    table = arms.recorded("descriptors")
+    show.show_claim(table[table.samples == 1500], "C2")
+    show.show_claim(arms.recorded("denoisers"), "C8")
+    small, large = capsys.readouterr().out.split("C8", 1)
+    assert "No larger budget was run." in small
+    assert large.endswith("At 16 times the budget 1 of 4 contrasts was run (one seed); none "
+                          "contradicts a verdict above.\n")
+    plt.close("all")
+
+
+@pytest.mark.parametrize("seeds, verdicts, turned, said", [
+    ([1, 1, 0], ["holds"] * 3, "", "2 of 3 contrasts were run (one seed each); none contradicts a"),
+    ([1, 3, 0], ["holds"] * 3, "", "were run (1 to 3 seeds each); none contradicts"),
+    ([0, 3, 3], ["holds", "undecided", "undecided"], "",
+     "were run (3 seeds each); none of them is decided above."),
+    ([0, 0, 2], ["holds"] * 3, "x beats y",
+     "1 of 3 contrasts was run (2 seeds); contradicted at a larger budget: x beats y."),
+])
+def test_a_larger_budget_contradicts_only_what_is_decided(seeds, verdicts, turned, said):
+    judged, large = pd.DataFrame({"verdict": verdicts}), pd.DataFrame({"seeds": seeds})
+    assert said in show._beyond(judged, large, {"largest": 4, "turned": turned})
+
+
+def test_a_claim_in_several_units_has_an_axis_for_each(monkeypatch):
+    monkeypatch.setattr("matplotlib.pyplot.show", lambda: None)
+    show.show_claim(pd.concat(map(arms.recorded, ("denoisers", "descriptors"))), "C1")
+    grey, triplet = plt.gcf().axes
+    assert [len(ax.get_yticklabels()) for ax in (grey, triplet)] == [2, 1]
+    assert "in grey levels" in grey.get_xlabel() and "in triplet loss" in triplet.get_xlabel()
+    titles = [ax.get_title("left") or ax.get_title() for ax in (grey, triplet)]
+    assert titles[0].startswith("C1 ") and titles[1] == ""
+    plt.close()
