@@ -5,7 +5,7 @@ keeps what is described here.
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -114,7 +114,11 @@ class DescriptorBuilder:
     def sampler(
         self, patches: PatchSet, samples: int, training: bool = True
     ) -> Sampler:
-        """What an epoch is made of; patches are augmented only for training."""
+        """What an epoch is made of; patches are augmented only for training.
+
+        Where there are too few points to fill a batch without one twice, training is
+        refused, and validation takes each point once.
+        """
         config = self.config
         usual = {
             "source": config.source,
@@ -125,8 +129,13 @@ class DescriptorBuilder:
         }
         if not config.pairwise:
             return Triplets(patches, **usual)
-        batch_photos = config.batch_photos if training else None
-        return Positives(patches, **usual, batch_photos=batch_photos)
+        if training:
+            return Positives(patches, **usual, batch_photos=config.batch_photos)
+        positives = Positives(patches, **usual)
+        if min(config.batch_size, samples) <= positives.largest_batch:
+            return positives
+        alone = len(patches) % config.batch_size == 1  # a pair without a negative
+        return replace(positives, samples=len(patches) - alone)
 
     def patches(self, name: str) -> PatchSet:
         """The patches of a side, denoised ones among them where they are used."""

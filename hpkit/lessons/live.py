@@ -224,7 +224,7 @@ class Panel:
                 time.monotonic(),
             )
             if step.config != config:
-                self._say(f"first its denoiser: {done} of {step.config.epochs} epochs")
+                self._show_denoiser(step, config)
                 continue
             self.runs[config] = step.history
             self.runs = dict(list(self.runs.items())[-SHOWN:])
@@ -248,6 +248,23 @@ class Panel:
         self.batch += 1
         return STOP.is_set()
 
+    def _show_denoiser(self, step: Progress, config: Config) -> None:
+        """How far the denoiser is that a descriptor's patches have to wait for."""
+        done = f"{len(step.history)} of {step.config.epochs} epochs"
+        if step.status == "finished":
+            self._say(f"its denoiser is ready after {done}: denoising the patches")
+        else:
+            self._say(f"first its denoiser: {done}")
+        figure, above, below = self._parts()
+        plots.compare_runs(
+            above.subplots(),
+            {"its denoiser": step.history},
+            ylabel=loss_label([step.config]),
+            title=f"First its denoiser: {done}",
+        )
+        self.draw(below, network(config))
+        self.image.value = widgets.to_png(figure)
+
     def _redraw(self) -> None:
         last, loss = len(self.step.history), self.step.history.val_loss.tail(1)
         title = f"After {last} of {self.step.config.epochs} epochs"
@@ -256,8 +273,7 @@ class Panel:
 
     def _picture(self, model: nn.Module, title: str) -> bytes:
         """The curves of all runs above what `draw` makes of the model."""
-        figure = Figure(figsize=self.SIZE, layout="constrained")
-        above, below = figure.subfigures(2, 1, height_ratios=self.HEIGHTS)
+        figure, above, below = self._parts()
         configs = list(self.runs)
         labels = told_apart(configs, self.inputs)
         histories = dict(zip(labels, self.runs.values(), strict=True))
@@ -269,6 +285,12 @@ class Panel:
         )
         self.draw(below, model)
         return widgets.to_png(figure)
+
+    def _parts(self) -> tuple[Figure, SubFigure, SubFigure]:
+        """An empty picture, its part for the curves, and the one for `draw`."""
+        figure = Figure(figsize=self.SIZE, layout="constrained")
+        above, below = figure.subfigures(2, 1, height_ratios=self.HEIGHTS)
+        return figure, above, below
 
     def _usual_rate(self, change: dict) -> None:
         """Set the learning rate that the chosen optimizer usually starts from."""

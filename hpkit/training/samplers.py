@@ -208,10 +208,15 @@ class Positives(_Described):
         """What the loss takes: (n, 128) twice, from one pass of both."""
         return model(torch.cat(self.ready(data, batch))).chunk(2)
 
+    @property
+    def largest_batch(self) -> int:
+        """Samples in a row that are certain to have no point twice."""
+        points = len(self.patches)
+        return points // 2 + 1 if self.samples > points else self.samples
+
     def _from_all(self, generator: torch.Generator, batch_size: int) -> Tensor:
         """Points in turn: none comes again before half of all the others have come."""
-        points = len(self.patches)
-        most = points // 2 + 1 if self.samples > points else points
+        points, most = len(self.patches), self.largest_batch
         if min(batch_size, self.samples) > most:
             raise ValueError(
                 f"batch_size is {batch_size}, and a batch of {self.samples} samples "

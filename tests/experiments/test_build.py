@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from tiny import NAMES, same_weights
+from tiny import NAMES, patch_set, same_weights
 
 from hpkit.experiments import runs
 from hpkit.experiments.build import side
@@ -84,6 +84,33 @@ def test_only_the_training_is_augmented(descriptor):
     assert (training.augment, validation.augment) == ("flips_invert", "none")
     assert training.source == validation.source == "mixed"
     assert training.noisy_share == validation.noisy_share == 0.5
+
+
+def test_validation_on_few_points_takes_each_once_where_training_is_refused(descriptor):
+    config = replace(descriptor, objective="hardest", batch_size=4).resolved()
+    made = builder(config)
+    patches = made.patches("validation")
+    assert len(patches) == 4  # four in a row of forty would meet a point again
+    with pytest.raises(ValueError, match="expected at most 3"):
+        made.sampler(patches, 40).draw(torch.Generator(), config.batch_size)
+    validation = made.sampler(patches, 40, training=False)
+    points = validation.draw(torch.Generator(), config.batch_size)[:, 0] // 16
+    assert sorted(points.tolist()) == list(range(4))
+    assert len(made.sampler(patches, 3, training=False)) == 3  # few enough as they are
+
+
+@pytest.mark.parametrize("points, batch_size, samples", [
+    (9, 5, 40),  # as it always was
+    (9, 6, 9),
+    (9, 8, 8),  # the ninth would be alone in its batch, without a negative
+    (9, 50, 9),
+])
+def test_a_batch_of_validation_has_no_point_twice_and_none_alone(points, batch_size, samples,
+                                                                 descriptor):
+    config = replace(descriptor, objective="hardest", batch_size=batch_size).resolved()
+    sampler = builder(config).sampler(patch_set(points), 40, training=False)
+    assert len(sampler) == samples
+    assert len(sampler.draw(torch.Generator(), batch_size)) == samples
 
 
 # ---- A denoiser and a descriptor as one network

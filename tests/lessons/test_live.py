@@ -135,6 +135,27 @@ def test_a_denoiser_is_followed_first_and_can_be_stopped_too(folder, tmp_path):
     assert all(step.config == clean.resolved() for step in follow(clean, store=tmp_path))
 
 
+@pytest.mark.slow
+def test_the_picture_moves_while_a_denoiser_is_trained_first(folder, look, monkeypatch):
+    config = DescriptorConfig(data=folder, samples=8, denoiser_epochs=2, denoiser_samples=8,
+                              **QUICK, **CPU)
+    panel, titles, said = live.Panel(config, look, ("margin",)), [], []
+    draw = plots.compare_runs
+
+    def noted(axes, histories, title, **options):
+        titles.append(f"{', '.join(histories)}: {title}")
+        return draw(axes, histories, title=title, **options)
+
+    monkeypatch.setattr(plots, "compare_runs", noted)
+    panel.status.observe(lambda change: said.append(change["new"]), names="value")
+    press(panel, "Train")
+    alone = [f"its denoiser: First its denoiser: {n} of 2 epochs" for n in (0, 1, 2)]
+    assert list(dict.fromkeys(titles))[:3] == alone
+    assert titles[-1].startswith("this run: After 2 of 2 epochs")
+    assert any("denoising the patches" in sentence for sentence in said)
+    assert {type(model).__name__ for model in look.models} == {"L2Net"}
+
+
 def test_a_run_that_someone_else_trains_is_refused_in_a_sentence(base, store, panel):
     store.mkdir()
     with FileLock(f"{store / base.resolved().key()}.lock"):

@@ -128,7 +128,6 @@ def test_a_chapter(name, book, tmp_path):
             screenshot(page, tmp_path, f"{name}_{number}_first")
             if panel.get_by_role("button", name="Train").count():
                 train, stop, reset, picture = parts(panel)
-                train_on_noisy_patches(panel)
                 panel.locator(".noUi-handle").last.press("End")  # epochs: long enough to stop it
                 train_and_stop(panel, train, stop, picture)
                 train_and_stop(panel, train, stop, picture)
@@ -138,14 +137,6 @@ def test_a_chapter(name, book, tmp_path):
                 explore(panel)
                 screenshot(page, tmp_path, f"{name}_{number}_moved")
         assert page.locator(OUTPUT).count() == outputs  # what a panel says, it says in its place
-
-
-def train_on_noisy_patches(panel) -> None:
-    """Where a panel can: without a denoiser to train first, which takes minutes."""
-    for name in ("source", "test_source"):
-        choice = panel.get_by_label(name, exact=True)
-        if choice.count():
-            choice.select_option("noisy")
 
 
 def explore(panel) -> None:

@@ -17,8 +17,7 @@ from hpkit.book.parameters import defaults
 from hpkit.book.run import papermill
 from hpkit.data.photos import photo_table, photos_folder
 
-# 50 points of each of four sequences: 200 pairs to validate on, none of a point twice (chapter 11).
-VALUES = {"data": "hpatches", "epochs": 1, "samples": 60, "points": 50, "test_points": 12,
+VALUES = {"data": "hpatches", "epochs": 1, "samples": 60, "points": 16, "test_points": 12,
           "denoiser_epochs": 1, "denoiser_samples": 60, "seeds": [0], "pairs": 100, "queries": 8,
           "distractors": 30, "descriptor_optimizers": ["sgd", "adam"]}
 CHAPTERS = [path for path in sorted(NOTEBOOKS.glob("*.ipynb")) if path.stem != "01_patches"]
