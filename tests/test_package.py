@@ -5,6 +5,7 @@ import io
 import subprocess
 import sys
 import tokenize
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -118,3 +119,32 @@ def test_the_face_gives_what_it_names_and_nothing_else():
         assert name in dir(hpkit)
     with pytest.raises(AttributeError, match="no attribute 'lode'"):
         _ = hpkit.lode
+
+
+# Names that recorded results, chapters and what readers wrote depend on. Entries may be added.
+REGISTRIES = {
+    "data.sets:DATA_SETS": "photos scenes hpatches",
+    "networks.layers:INITIALIZERS":
+        "he_normal lecun_uniform xavier_normal xavier_uniform orthogonal",
+    "networks.registry:DENOISERS": "unet unet++ framing",
+    "networks.registry:DESCRIPTORS": "l2net joint",
+    "training.augment:AUGMENTATIONS": "none flips flips_invert",
+    "training.augment:NOISE_MODELS": "gaussian",
+    "training.losses:DENOISER_LOSSES": "mae mse charbonnier ssim",
+    "training.losses:DESCRIPTOR_LOSSES": "triplet anchor_swap hardest hardest_all hardest_sos",
+    "training.optimizers:OPTIMIZERS": "sgd rmsprop adam adamax nadam adadelta adamw",
+    "training.optimizers:SCHEDULES": "constant decay warmup warmup_decay",
+    "evaluation.baselines:BASELINES": "raw pixels|SIFT|RootSIFT",
+    "evaluation.baselines:FILTERS": "non-local means",
+    "experiments.claims:CLAIMS": "C1 C2 C3 C4a C4b C5 C6 C7 C8 C9 C10 C11 C12",
+    "__main__:COMMANDS": "book site download evaluate class marks colab record",
+}
+
+
+@pytest.mark.parametrize("home", REGISTRIES)
+def test_no_registry_has_lost_an_entry(home):
+    module, name = home.split(":")
+    entries = list(getattr(import_module(f"hpkit.{module}"), name))
+    between = "|" if name in ("BASELINES", "FILTERS") else " "
+    expected = REGISTRIES[home].split(between)
+    assert [entry for entry in entries if entry in expected] == expected
