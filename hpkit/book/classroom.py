@@ -23,21 +23,24 @@ NAME = "hpkit-class"
 LIMIT = 600  # seconds for each notebook that is handed in
 README = """hpkit: how machines learn to see when two photos show the same thing
 
-You need Python 3.11 to 3.14. In this folder, once:
+You need Python 3.11 to 3.14. Do this once, in this folder:
 
     python3 -m venv .venv
-    .venv/bin/pip install --extra-index-url https://download.pytorch.org/whl/cpu hpkit-*.whl
-    .venv/bin/pip install jupyterlab
+    .venv/bin/pip install .[lab]
 
-and each time
+Then, each time you work on it:
 
-    .venv/bin/jupyter lab
+    .venv/bin/jupyter lab notebooks
 
-On Windows write .venv\\Scripts\\ for .venv/bin/, and the name of the .whl file in full.
+On Windows, write .venv\\Scripts\\ instead of .venv/bin/.
 
-Without the option torch comes with what an NVIDIA GPU needs: gigabytes more. On Colab upload
-a notebook, put the file hpkit-....whl beside it, and run: its first cell installs it.
-"""  # noqa: E501
+On Linux, torch brings gigabytes of software for NVIDIA GPUs. If you have none, add
+
+    --extra-index-url https://download.pytorch.org/whl/cpu
+
+to the line with pip install. On Colab, upload a notebook, put hpkit-class.zip beside
+it, and run: its first cell installs hpkit from the zip.
+"""
 
 
 def pack_for_students(root: Path, to: Path) -> Path:

@@ -1,10 +1,6 @@
 """The notebooks away from a clone: first cell, badges, and a zip for Colab."""
 
 import re
-import shutil
-import subprocess
-import sys
-import tempfile
 import tomllib
 import zipfile
 from collections.abc import Callable
@@ -17,21 +13,13 @@ from hpkit.book.stamps import is_fresh, stamp
 
 TAG = "install-hpkit"
 FIRST = """\
-import sys
-from glob import glob
 from importlib.util import find_spec
-from subprocess import run as call
+from pathlib import Path
 
-if getattr(find_spec("hpkit"), "origin", None) is None:  # as on Colab; else nothing happens
-    address = ""
-    call([sys.executable, "-m", "zipfile", "-e", "hpkit-colab.zip", "."], capture_output=True)
-    wheels = sorted(glob("hpkit-*.whl") + glob("hpkit-colab/hpkit-*.whl"))[-1:]
-    found = ["-e", ".."] if glob("../hpkit/__init__.py") else wheels or [address]
-    assert found[0], "hpkit is not here: put its .whl or hpkit-colab.zip beside this notebook"
-    call([sys.executable, "-m", "pip", "install", "-q", *found], check=True)
-    sys.path += [".."] * ("-e" in found)
-if "google.colab" in sys.modules:
-    sys.modules["google.colab"].output.enable_custom_widget_manager()"""  # noqa: E501
+if not getattr(find_spec("hpkit"), "origin", None):  # not installed yet, as on Colab
+    source = ".." if Path("../hpkit").is_dir() else "hpkit-colab.zip"
+    %pip install -q {source}"""
+ZIP = "hpkit-colab"
 BADGES = (
     "[![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)]"
     "(https://colab.research.google.com/github/{repo}/blob/HEAD/notebooks/{name}.ipynb)"
@@ -68,6 +56,15 @@ def with_badges(text: str, repo: str, name: str) -> str:
     return f"{title}{end}{BADGES.format(repo=repo, name=name)}{end}{rest}"
 
 
+def first_cell(archive: str) -> str:
+    """The cell that installs hpkit where it is missing.
+
+    It installs the clone that the notebook stands in, or else the archive: a zip beside
+    the notebook, or an address.
+    """
+    return FIRST.replace(f"{ZIP}.zip", archive)
+
+
 def prepare_notebook(path: Path, url: str) -> None:
     """Renew its first code cell and its badges; fresh outputs stay fresh."""
     notebook = nbformat.read(path, 4)
@@ -80,9 +77,8 @@ def prepare_notebook(path: Path, url: str) -> None:
         cell.metadata.jupyter = {"source_hidden": True}
         notebook.cells.insert(first, cell)
         fresh = False  # until they are all run again, in order
-    archive = f"{url}/archive/HEAD.zip" if url else ""
-    source = FIRST.replace('address = ""', f'address = "{archive}"')
-    notebook.cells[first].source = source
+    archive = f"{url}/archive/HEAD.zip" if url else f"{ZIP}.zip"
+    notebook.cells[first].source = first_cell(archive)
     title = notebook.cells[0]
     title.source = with_badges(title.source, url.removeprefix(GITHUB), path.stem)
     if fresh:
@@ -102,44 +98,48 @@ def prepare(root: Path) -> None:
     readme.write_text(text, encoding="utf-8")
 
 
-def build_wheel(root: Path, to: Path) -> None:
-    """Build a wheel of hpkit, with its recorded results, into a folder.
-
-    This needs no network.
-    """
-    with tempfile.TemporaryDirectory() as folder:
-        unwanted = shutil.ignore_patterns("__pycache__", "*.ipynb", ".*")
-        for name in ("hpkit", "notebooks"):
-            shutil.copytree(root / name, Path(folder) / name, ignore=unwanted)
-        for name in ("pyproject.toml", "README.md", "LICENSE"):
-            shutil.copy(root / name, folder)
-        command = [sys.executable, "-m", "pip", "wheel", "--quiet", folder]
-        command += ["--disable-pip-version-check", "--no-deps", "--no-index"]
-        command += ["--no-build-isolation", "--wheel-dir", str(to)]
-        subprocess.run(command, check=True)
-
-
 def pack(
     root: Path,
     to: Path,
-    name: str = "hpkit-colab",
+    name: str = ZIP,
     change: Change = lambda notebook: None,
     **texts: str,
 ) -> Path:
-    """`to/NAME.zip`: a wheel of hpkit, the notebooks after `change`, and texts."""
+    """`to/NAME.zip`: hpkit to install, the notebooks after `change`, and texts.
+
+    It is a small clone: `pip install NAME.zip` works, and so does a notebook in the
+    unpacked folder.
+    """
     to.mkdir(parents=True, exist_ok=True)
     target = to / f"{name}.zip"
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive,
-    ):
-        build_wheel(root, Path(folder))
-        for path in Path(folder).iterdir():
-            archive.write(path, f"{name}/{path.name}")
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
+        for path in _sources(root):
+            archive.write(path, f"{name}/{path.relative_to(root)}")
         for path in sorted(root.glob("notebooks/*.ipynb")):
             notebook = nbformat.read(path, 4)
+            _install_from(notebook, f"{name}.zip")
             change(notebook)
-            archive.writestr(f"{name}/{path.name}", nbformat.writes(notebook) + "\n")
+            text = nbformat.writes(notebook) + "\n"
+            archive.writestr(f"{name}/notebooks/{path.name}", text)
         for title, text in texts.items():
             archive.writestr(f"{name}/{title}.txt", text)
     return target
+
+
+def _sources(root: Path) -> list[Path]:
+    """What pip needs to install hpkit with its recorded results."""
+    files = [root / name for name in ("pyproject.toml", "README.md", "LICENSE")]
+    files += root.glob("notebooks/results/*.csv")
+    package = [path for path in root.glob("hpkit/**/*") if path.is_file()]
+    files += [path for path in package if "__pycache__" not in path.parts]
+    return sorted(files)
+
+
+def _install_from(notebook: nbformat.NotebookNode, archive: str) -> None:
+    """Let the first cell install this archive; fresh outputs stay fresh."""
+    fresh = is_fresh(notebook)
+    for cell in notebook.cells:
+        if TAG in cell.metadata.get("tags", []):
+            cell.source = first_cell(archive)
+    if fresh:
+        notebook.metadata.hpkit = nbformat.from_dict(stamp(notebook))

@@ -22,7 +22,7 @@ def main(argv: list[str]) -> int:
     given = made.parse_args(argv)
     packed = pack_for_students(repository_folder(), given.to)
     print(
-        f"{packed}: unpack it and open a notebook in Jupyter; its first cell installs "
-        "hpkit"
+        f"{packed}: its README says how to install it; on Colab, the first cell of a "
+        "notebook does"
     )
     return 0

@@ -10,7 +10,6 @@ a panel is built, closed or reset.
 
 import atexit
 import math
-import sys
 import textwrap
 import threading
 import time
@@ -179,7 +178,7 @@ class Panel:
         thread = threading.Thread(
             target=self._train, args=(config,), name=THREAD, daemon=True
         )
-        return thread.run() if in_colab() else thread.start()
+        return thread.run() if widgets.in_colab() else thread.start()
 
     def stop(self, _: object = None) -> None:
         """Ask the training to stop before its next batch; do not wait for it."""
@@ -300,7 +299,7 @@ class Panel:
 
     def _busy(self, busy: bool) -> None:
         self.buttons["Train"].disabled = busy
-        self.buttons["Stop"].disabled = not busy or in_colab()
+        self.buttons["Stop"].disabled = not busy or widgets.in_colab()
 
     def _say(self, what: str | Exception) -> None:
         name = f"<b>{type(what).__name__}:</b> " if isinstance(what, Exception) else ""
@@ -309,14 +308,6 @@ class Panel:
     def _closed(self, change: dict) -> None:
         if change["new"] is None:
             end_training()
-
-
-def in_colab() -> bool:
-    """Whether this is Colab, which shows nothing that a thread does.
-
-    Its way to stop is to interrupt the runtime.
-    """
-    return "google.colab" in sys.modules
 
 
 def pace(done: int, epochs: int, start: float, before: int) -> str:

@@ -2,6 +2,7 @@
 
 import base64
 import io
+import sys
 from collections.abc import Callable, Iterable
 from html import escape
 
@@ -137,6 +138,8 @@ def show(panel: ipywidgets.Widget, picture: bytes, text: str) -> None:
 
     There a page shows its picture, and a terminal the text.
     """
+    if in_colab():  # which shows no others before it is asked to
+        sys.modules["google.colab"].output.enable_custom_widget_manager()
     view = {"version_major": 2, "version_minor": 0, "model_id": panel.model_id}
     display(
         {
@@ -146,3 +149,11 @@ def show(panel: ipywidgets.Widget, picture: bytes, text: str) -> None:
         },
         raw=True,
     )
+
+
+def in_colab() -> bool:
+    """Whether this is Colab, which shows nothing that a thread does.
+
+    Its way to stop is to interrupt the runtime.
+    """
+    return "google.colab" in sys.modules

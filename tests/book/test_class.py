@@ -11,6 +11,7 @@ from nbformat.v4 import new_code_cell, new_notebook
 
 from hpkit.__main__ import main
 from hpkit.book import classroom, parameters
+from hpkit.book.colab import first_cell
 from hpkit.book.executed import find_notebooks
 from hpkit.lessons.solutions import is_exercise
 
@@ -27,11 +28,11 @@ def given(tmp_path_factory) -> Path:
     return folder / classroom.NAME
 
 
-def test_students_get_every_notebook_and_a_wheel(given):
-    *names, readme, wheel = sorted(path.name for path in given.iterdir())
+def test_students_get_every_notebook_and_what_pip_installs(given):
+    names = sorted(path.name for path in given.glob("notebooks/*.ipynb"))
     assert names == [path.name for path in NOTEBOOKS]
-    assert wheel.startswith("hpkit-") and wheel.endswith(".whl")
-    assert "pip install" in (given / readme).read_text(encoding="utf-8")
+    assert (given / "pyproject.toml").exists() and (given / "hpkit/__init__.py").exists()
+    assert "pip install" in (given / "README.txt").read_text(encoding="utf-8")
 
 
 def untold(text: str) -> str:
@@ -46,13 +47,14 @@ def untold(text: str) -> str:
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_solutions_and_outputs_are_gone_and_nothing_else(path, given):
-    before, after = nbformat.read(path, 4), nbformat.read(given / path.name, 4)
+    before, after = nbformat.read(path, 4), nbformat.read(given / "notebooks" / path.name, 4)
     nbformat.validate(after)
-    assert parameters.defaults(given / path.name) == parameters.defaults(path)
+    assert parameters.defaults(given / "notebooks" / path.name) == parameters.defaults(path)
     code = [[cell for cell in notebook.cells if cell.cell_type == "code"]
             for notebook in (before, after)]
-    assert [(c.id, c.source, c.metadata) for c in code[1]] == [
-        (c.id, c.source, c.metadata) for c in code[0]]
+    assert code[1][0].source == first_cell(f"{classroom.NAME}.zip")
+    assert [(c.id, c.source, c.metadata) for c in code[1][1:]] == [
+        (c.id, c.source, c.metadata) for c in code[0][1:]]
     assert not [cell for cell in code[1] if cell.outputs or cell.execution_count]
     texts = [cell.source for cell in after.cells if cell.cell_type == "markdown"]
     whole = [classroom.FOLDED.sub("", cell.source) for cell in before.cells
@@ -63,7 +65,7 @@ def test_solutions_and_outputs_are_gone_and_nothing_else(path, given):
     missed = [f"exercise {name} has no fenced solution in <details> below it"
               for name in exercises]
     known = complaints(path)
-    new = [said for said in complaints(given / path.name) if said not in known]
+    new = [said for said in complaints(given / "notebooks" / path.name) if said not in known]
     assert new == [*missed, "its cells were not all run once, in order"]
 
 
@@ -98,7 +100,7 @@ def test_what_students_hand_in_is_a_row_each(tmp_path, monkeypatch, capsys):
 def test_the_book_runs_from_it(given, tmp_path):
     """Chapter 1, with the exercises open."""
     options = ["--out", str(tmp_path), "--no-site"]
-    assert main(["book", str(given / "01_patches.ipynb"), *options]) == 0
+    assert main(["book", str(given / "notebooks" / "01_patches.ipynb"), *options]) == 0
     ran = nbformat.read(tmp_path / "notebooks" / "01_patches.ipynb", 4)
     printed = [o.text for c in ran.cells if "exercise" in c.metadata for o in c.outputs]
     assert len(printed) == 3 and all("not attempted yet" in text for text in printed)

@@ -10,12 +10,14 @@ import venv
 import zipfile
 from pathlib import Path
 
+import ipywidgets
 import nbformat
 import pytest
 from anatomy import complaints
 
 from hpkit.book import colab
 from hpkit.book.stamps import is_fresh
+from hpkit.lessons import widgets
 
 ROOT = Path(__file__).parents[2]
 ARCHIVE = "https://github.com/o/n/archive/HEAD.zip"
@@ -61,7 +63,7 @@ def test_an_address_is_written_everywhere_once(copy):
         assert f"/o/n/blob/HEAD/notebooks/{path.name})" in badges
         assert f"/gh/o/n/HEAD?labpath=notebooks%2F{path.name})" in badges
         first = next(c.source for c in cells if c.cell_type == "code")
-        assert first == colab.FIRST.replace('address = ""', f'address = "{ARCHIVE}"')
+        assert first == colab.first_cell(ARCHIVE)
     assert {path: complaints(path) for path in notebooks} == fine
     assert [[c.get("outputs") for c in nbformat.read(p, 4).cells] for p in notebooks] == outputs
     assert [path for path in notebooks if is_fresh(nbformat.read(path, 4))] == fresh
@@ -93,55 +95,61 @@ def test_an_address_that_is_none_is_refused(repo, copy):
 
 
 def test_the_first_cell_does_nothing_where_hpkit_is_installed():
-    check = "\nassert not {'hpkit', 'torch', 'numpy'} & set(sys.modules)"
-    code = colab.FIRST.replace("import run as", "import list2cmdline as") + check
+    code = as_python(colab.FIRST).replace("install(source)", "raise AssertionError(source)")
+    code += "\nimport sys; assert not {'hpkit', 'torch', 'numpy'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], cwd=ROOT / "notebooks", check=True)
 
 
-def installed(monkeypatch, folder: Path, address: str = "") -> list[str]:
+def as_python(cell: str) -> str:
+    """The cell with `install(source)` for IPython's `%pip`."""
+    changed = cell.replace("%pip install -q {source}", "install(source)")
+    assert changed != cell and "%" not in changed
+    return changed
+
+
+def installed(monkeypatch, folder: Path, archive: str) -> list[str]:
     """What the first cell would have pip install in this folder."""
-    run, asked = subprocess.run, []
-
-    def record(command, **options):
-        return run(command, **options) if "zipfile" in command else asked.append(command)
-
+    asked = []
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    monkeypatch.setattr("subprocess.run", record)
-    monkeypatch.setattr("sys.path", [*sys.path])
     monkeypatch.chdir(folder)
-    exec(colab.FIRST.replace('address = ""', f'address = "{address}"'), {})
-    (command,) = asked
-    assert command[:5] == [sys.executable, "-m", "pip", "install", "-q"]
-    return command[5:]
+    exec(as_python(colab.first_cell(archive)), {"install": asked.append})
+    return asked
 
 
-def test_the_first_cell_installs_the_clone_or_the_wheel_or_from_the_address(tmp_path, monkeypatch):
-    with pytest.raises(AssertionError, match=r"^hpkit is not here: put its \.whl or hpkit-colab"):
-        installed(monkeypatch, tmp_path)
+def test_the_first_cell_installs_the_clone_or_the_zip_or_from_the_address(tmp_path, monkeypatch):
+    assert installed(monkeypatch, tmp_path, "hpkit-colab.zip") == ["hpkit-colab.zip"]
     assert installed(monkeypatch, tmp_path, ARCHIVE) == [ARCHIVE]
-    with zipfile.ZipFile(tmp_path / "hpkit-colab.zip", "w") as archive:
-        archive.writestr("hpkit-colab/hpkit-0.2.0-py3-none-any.whl", b"")
-        archive.writestr("hpkit-colab/01_patches.ipynb", b"")
-    wheel = "hpkit-0.2.0-py3-none-any.whl"
-    assert installed(monkeypatch, tmp_path, ARCHIVE) == [f"hpkit-colab/{wheel}"]
-    assert installed(monkeypatch, tmp_path / "hpkit-colab", ARCHIVE) == [wheel]
-    assert installed(monkeypatch, ROOT / "notebooks", ARCHIVE) == ["-e", ".."]
-    assert sys.path[-1] == ".."
+    assert installed(monkeypatch, ROOT / "notebooks", ARCHIVE) == [".."]
 
 
 def test_a_folder_of_that_name_is_not_taken_for_the_package(tmp_path):
+    """As a clone in Colab's own folder is."""
     (tmp_path / "hpkit").mkdir()
-    command = [sys.executable, "-I", "-c", f"import sys; sys.path[:] = ['.', *sys.path[:3]]\n"
-               f"{colab.FIRST}"]
-    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
-    assert "hpkit is not here" in run.stderr
+    code = (f"import sys; sys.path[:] = ['.', *sys.path[:3]]; install = print\n"
+            f"{as_python(colab.FIRST)}")
+    run = subprocess.run([sys.executable, "-I", "-c", code], cwd=tmp_path, capture_output=True,
+                         text=True, check=True)
+    assert run.stdout == "hpkit-colab.zip\n"
+
+
+def test_the_zip_is_a_small_clone_whose_notebooks_install_it(tmp_path):
+    with zipfile.ZipFile(colab.pack(ROOT, tmp_path, "mine")) as archive:
+        names = archive.namelist()
+        text = archive.read("mine/notebooks/01_patches.ipynb").decode()
+    assert {"mine/pyproject.toml", "mine/hpkit/__init__.py", "mine/LICENSE"} <= set(names)
+    assert "mine/notebooks/results/denoisers.csv" in names
+    assert not [name for name in names if "__pycache__" in name or name.endswith(".pyc")]
+    notebook = nbformat.reads(text, 4)
+    first = next(cell for cell in notebook.cells if cell.cell_type == "code")
+    assert first.source == colab.first_cell("mine.zip")
+    assert is_fresh(notebook) == is_fresh(nbformat.read(ROOT / "notebooks/01_patches.ipynb", 4))
 
 
 def test_colab_shows_widgets_with_its_custom_manager(monkeypatch):
     called = []
     output = types.SimpleNamespace(enable_custom_widget_manager=lambda: called.append(True))
     monkeypatch.setitem(sys.modules, "google.colab", types.SimpleNamespace(output=output))
-    exec(colab.FIRST, {})
+    widgets.show(ipywidgets.Label("a panel"), b"\x89PNG", "a panel")
     assert called == [True]
 
 
