@@ -5,6 +5,7 @@ import tempfile
 import threading
 from collections import defaultdict
 from itertools import count
+from pathlib import Path
 
 import matplotlib
 import pytest
@@ -33,6 +34,7 @@ def style():
         yield
 
 
+SLOW = Path(__file__).parent / "slow"
 MACHINE = {"device": "cpu", "precision": "float32", "threads": 1}
 
 
@@ -149,7 +151,11 @@ def trained_items(file: pytest.File, cells: list[IPyNbCell]) -> list[pytest.Item
     ]
 
 
+@pytest.hookimpl(tryfirst=True)  # before `-m` chooses among them
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.parent == SLOW:
+            item.add_marker("slow")
     files = list(dict.fromkeys(i.parent for i in items if isinstance(i, IPyNbCell)))
     for file in files:
         cells = [item for item in items if item.parent is file]

@@ -46,6 +46,7 @@ def test_committed_files_are_as_stamped(copy):
         assert not [name for name, data in before.items() if b"badge" in data and name[0].isdigit()]
 
 
+@pytest.mark.slow
 def test_an_address_is_written_everywhere_once(copy):
     notebooks = sorted(copy.glob("notebooks/*.ipynb"))
     fine = {path: complaints(path) for path in notebooks}

@@ -133,6 +133,7 @@ def test_links_stay_on_the_site_or_become_words(page, link, expected):
     assert site.with_links(link, page, there) == expected
 
 
+@pytest.mark.slow
 def test_pages_are_part_of_the_site_and_link_to_chapters_and_to_one_another(committed):
     pages = sorted(site.PAGES.glob("*.md"))
     html = {
@@ -222,6 +223,7 @@ def committed(tmp_path_factory) -> tuple[Path, str]:
     return out / "html", said.getvalue()
 
 
+@pytest.mark.slow
 def test_site_of_the_committed_notebooks_has_no_fault(committed):
     assert committed[1] == ""
     assert complaints(committed[0]) == []

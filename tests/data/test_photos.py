@@ -55,6 +55,7 @@ def test_every_photo_is_the_one_that_the_points_belong_to(monkeypatch):
         photos.read_photo("moon")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("level, median", [("easy", 0.85), ("hard", 0.72), ("tough", 0.60)])
 def test_jitter_has_the_documented_overlap(level, median):
     drawn = geometry.draw_jitter(3000, geometry.JITTER[level], np.random.RandomState(0))

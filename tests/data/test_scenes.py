@@ -234,6 +234,7 @@ def test_a_fold_of_scenes_leaves_out_whole_photos(tiny):
     assert left_out == [GREY, COLOUR]
 
 
+@pytest.mark.slow
 def test_a_descriptor_trains_on_scenes(tiny, tmp_path):
     base = DescriptorConfig(data="scenes", folds=0, source="mixed", test_source="noisy", epochs=1,
                             objective="hardest_all", samples=8, validation_samples=8, batch_size=4,

@@ -58,6 +58,7 @@ def test_a_descriptor_trained_on_clean_patches_needs_no_denoiser(descriptor, tmp
     assert len(list(tmp_path.glob("*/run.json"))) == 2  # no second training of the descriptor
 
 
+@pytest.mark.slow
 def test_a_training_that_diverges_is_a_result(denoiser, descriptor, tmp_path, no_training):
     wild = replace(denoiser, optimizer="sgd", momentum=0.0, lr=1e30)
     made = run(wild, store=tmp_path)
@@ -127,6 +128,7 @@ def cut(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-9])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", [flip, cut, Path.unlink])
 @pytest.mark.parametrize("name", ["weights.safetensors", "history.csv", "run.json", "scores-*"])
 def test_a_damaged_file_is_named_and_set_aside(name, damage, denoiser, tmp_path):
@@ -222,6 +224,7 @@ def test_a_sweep_is_a_row_per_combination_with_seeds_outermost(denoiser, tmp_pat
     assert list(table.lr[:4]) == [1e-5, 1e-4] * 2 and table.test_mae.notna().all()
 
 
+@pytest.mark.slow
 def test_sweeps_share_their_baseline(denoiser, tmp_path, no_training):
     table = ablate(denoiser, [0], store=tmp_path, depth=[4, 6])
     no_training()
@@ -303,6 +306,7 @@ class run_in:
         return made.info, made.history.seconds.tolist()
 
 
+@pytest.mark.slow
 def test_a_diverged_sweep_says_so_in_its_row(denoiser, tmp_path):
     table = ablate(denoiser, [0], store=tmp_path, optimizer=["sgd"], momentum=[0.0],
                    lr=[1e-5, 1e30])

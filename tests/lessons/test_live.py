@@ -108,6 +108,7 @@ def test_a_run_that_is_followed_is_the_run(base, tmp_path):
     pd.testing.assert_frame_equal(again.history, found.history)
 
 
+@pytest.mark.slow
 def test_a_run_that_was_stopped_goes_on_where_it_was(base, tmp_path):
     asked = []
 

@@ -87,6 +87,7 @@ def test_only_the_unet_has_a_choice_of_depths() -> None:
         make_denoiser("vnet")
 
 
+@pytest.mark.slow
 def test_what_they_cost() -> None:
     """Multiplications and additions, against the U-Net that each is to be compared with."""
     assert 1.2 < operations(UNetPlusPlus()) / operations(UNet(6)) < 1.3
@@ -147,6 +148,7 @@ def test_joint_is_one_after_the_other_and_trains_both() -> None:
                    if name.endswith("weight"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("residual", [False, True])
 @pytest.mark.parametrize("name", DENOISERS)
 def test_each_learns(name: str, residual: bool) -> None:

@@ -77,6 +77,7 @@ def test_the_shipped_descriptor_scores_what_was_recorded(patches):
     np.testing.assert_allclose([getattr(found, task) for task in TASKS], expected, atol=0.005)
 
 
+@pytest.mark.slow
 def test_the_shipped_denoiser_is_better_than_non_local_means():
     test = load("photos", points=3).test
     errors = [np.abs(denoise(d, test["noisy"]).astype(int) - test["clean"]).mean()

@@ -33,7 +33,7 @@ from hpkit.book.executed import NOTEBOOKS
 from hpkit.book.parameters import defaults
 from hpkit.data.photos import read_photo
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600), needs_chromium]
+pytestmark = [pytest.mark.timeout(600), needs_chromium]
 if CHROMIUM:
     from playwright.sync_api import expect
 ALL = os.environ.get("HPKIT_BROWSER") == "all"  # as `make browser` asks: a minute a chapter

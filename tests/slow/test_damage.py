@@ -349,7 +349,6 @@ def everything(folder: Path) -> dict[str, int]:
             if path.is_file()}
 
 
-@pytest.mark.slow
 def test_nothing_is_written_elsewhere_and_no_port_is_opened(data, tmp_path):
     """With the home and the working folder read-only; and the package, and the data, unchanged."""
     before = everything(PACKAGE), everything(Path(data))
@@ -375,7 +374,6 @@ except OSError as error:
 """
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("read_only", "code", "sentence"), [
     ("cache", "print(len(load({data!r}).test))", r"cache/converted/\w+: could not be written \(P"),
     ("runs", "run(DenoiserConfig(data={data!r}, **{quick!r}))", r"runs/\w+: could not be written"),
@@ -405,14 +403,12 @@ def test_no_server_is_started_with_its_doors_open():
 
 # --- processes that die, two at once -------------------------------------------------------------
 
-@pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_killed_at_random_moments_all_ends_as_if_nothing_had_happened(tmp_path):
     """kill -9 while data are built, a network trains, a sweep and the book run (5; faults: 50)."""
     assert sum(kills.kill(tmp_path, kills=5).values()) == 5
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_two_books_in_one_folder_at_once(tmp_path):
     notebooks = kills.toy_book(tmp_path)

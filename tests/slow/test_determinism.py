@@ -56,7 +56,6 @@ def stop_in_the_second_epoch(config, store: Path) -> None:
     assert step.status == "running" and len(step.history) == 1
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(200)
 @pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize("kind", KINDS)
@@ -119,7 +118,6 @@ def usual_scores(tmp_path_factory):
     return scores_on(tmp_path_factory.mktemp("usual"))
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(400)
 @pytest.mark.parametrize("machine", [
     pytest.param(name, marks=pytest.mark.skipif(OLDER and name == "AVX2", reason=NO_NEWER))

@@ -57,7 +57,6 @@ def check_turns_red(notebook: Path, fault: str) -> None:
     assert "Notebook cell execution failed" in run.stdout, run.stdout[-2000:]
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize(("notebook", "fault"), CASES)
 def test_notebook_notices(notebook, fault):
@@ -69,7 +68,6 @@ def test_every_notebook_has_a_fault():
     assert committed == {notebook for notebook, faults in FAULTS.items() if faults}
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(120)
 def test_a_fault_turns_a_toy_notebook_red_and_only_the_fault_does(tmp_path):
     cell = new_code_cell(

@@ -42,7 +42,6 @@ def replica(tmp_path_factory):
         yield data
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
 def test_a_chapter_on_hpatches(replica, path, tmp_path):

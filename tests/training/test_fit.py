@@ -22,6 +22,7 @@ from hpkit.training.optimizers import OPTIMIZERS, make_optimizer
 from hpkit.training.samplers import Pairs, Triplets
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", TASKS)
 @pytest.mark.parametrize(("optimizer", "momentum"), [("sgd", 0.9), ("adam", 0), ("adadelta", 0)])
 @pytest.mark.parametrize("precision", PRECISIONS)
@@ -50,6 +51,7 @@ def test_every_optimizer_resumes_and_learns(optimizer: str) -> None:
     assert epochs[-1].loss < epochs[0].loss
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", TASKS)
 def test_global_random_state_neither_matters_nor_changes(task: str) -> None:
     build, sampler = TASKS[task]
@@ -97,6 +99,7 @@ def test_dropout_differs_between_epochs_and_seeds() -> None:
     assert len({tuple(mask) for mask in anchors}) == 4
 
 
+@pytest.mark.slow
 def test_validation_draw_is_fixed_and_changes_nothing() -> None:
     triplets = Triplets(PATCHES, samples=10)
     seen = []
@@ -177,6 +180,7 @@ def test_finished_state_has_nothing_left_to_train() -> None:
         fit(model, Pairs(PATCHES), epochs=9, **{**options, "optimizer": "adam"})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", TASKS)
 def test_a_tiny_set_can_be_learned_by_heart(task: str) -> None:
     build, sampler = TASKS[task]

@@ -160,6 +160,7 @@ def test_a_run_on_drawn_noise_resumes_bit_for_bit(kind, optimizer, after, tmp_pa
     assert same_weights(whole, resumed)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", DRAWN)
 def test_the_global_random_state_neither_matters_nor_changes(kind: str) -> None:
     runs = []

@@ -121,6 +121,7 @@ def of_trainings() -> Iterator[tuple[str, list[float]]]:
 PARTS = (of_losses, of_samplers, of_steps, of_networks, of_trainings)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", PARTS, ids=lambda part: part.__name__)
 def test_what_a_training_gives_is_as_it_was(part):
     kept = json.loads(GOLDEN.read_text())
@@ -131,11 +132,13 @@ def test_what_a_training_gives_is_as_it_was(part):
                                        err_msg=f"{name} has changed: see the top of this file")
 
 
+@pytest.mark.slow
 def test_nothing_that_runs_were_made_with_is_gone():
     kept = json.loads(GOLDEN.read_text())["numbers"]
     assert not set(kept) - {name for part in PARTS for name, _ in part()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name, broken", [
     ("loss hardest", lambda patch: patch.setitem(
         DESCRIPTOR_LOSSES, "hardest", replace(DESCRIPTOR_LOSSES["hardest"],
