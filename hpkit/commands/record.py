@@ -29,7 +29,7 @@ def reference(argv: list[str]) -> None:
     again. Stages: 1 the coursework's tables, 2 learning rates, depth, chance and batch
     sizes, 3 what decides a claim at 4 times the budget, 4 the denoiser's learning
     rates, 5 stage 3 at 16 times, 6 the modifications, 7 the ladder, 8 the best recipe
-    (by itself, with --workers 1 --threads 2).
+    (by itself, with --workers 1 --threads 2), 9 averaged weights.
 
     example:
       hpkit record reference --workers 2 --stages 1 2
@@ -41,8 +41,8 @@ def reference(argv: list[str]) -> None:
     threads = {"type": int, "default": 1, "metavar": "N"}
     add("--threads", help="of each worker (default: 1)", **threads)
     add("--device", default="auto", help="auto, cpu or cuda (default: auto)")
-    stages = {"type": int, "nargs": "+", "choices": range(1, 9), "metavar": "N"}
-    add("--stages", help="1 to 8 (default: all but 8)", **stages)
+    stages = {"type": int, "nargs": "+", "choices": range(1, 10), "metavar": "N"}
+    add("--stages", help="1 to 9 (default: all but 8)", **stages)
     given = made.parse_args(argv)
     from hpkit.record.reference import USUAL, record
 

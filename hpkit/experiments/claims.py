@@ -12,6 +12,7 @@ from hpkit.experiments.arms import Claim, Contrast
 from hpkit.experiments.configs import DenoiserConfig, DescriptorConfig
 
 DENOISER, DESCRIPTOR = DenoiserConfig(), DescriptorConfig()  # the baselines, at scale 1
+WOBBLING = replace(DENOISER, averaged=0.2)  # one training, scored in two ways
 
 TASKS = ("verification", "matching", "retrieval")
 
@@ -269,4 +270,23 @@ CLAIMS: dict[str, Claim] = {
             for name in ("sgd", "rmsprop", "adamax", "adam")
         ),
     ),
+}
+
+# Asked of eight fresh seeds, after the first look at C3, and before any of their rows:
+# is an optimizer worse, or only its last step? Each question is put to both weights.
+PAIRS = (("nadam", "adam"), ("nadam", "sgd"), ("adam", "sgd"), ("adamax", "sgd"))
+WEIGHTS = {"last step": "test_mae", "averaged": "test_mae_averaged"}
+WOBBLE = {
+    weights: [
+        Contrast(
+            f"{a} beats {b}",
+            WOBBLING,
+            {"optimizer": a},
+            {"optimizer": b},
+            score=score,
+            smallest=0.25,
+        )
+        for a, b in PAIRS
+    ]
+    for weights, score in WEIGHTS.items()
 }

@@ -49,7 +49,7 @@ OF_DESCRIPTORS = {"network": DESCRIPTORS, "objective": DESCRIPTOR_LOSSES}
 SCORING = ("test_source", "test_points", "pairs", "queries", "distractors")
 CIRCUMSTANCES = ("device", "threads")
 FROM_ZERO = ("seed", "draw", "validation_draw", "folds")  # the others count from 1
-SHARES = ("noisy_share", "norm_momentum", "dropout")  # numbers from 0 to 1
+SHARES = ("noisy_share", "norm_momentum", "dropout", "averaged")  # numbers from 0 to 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +73,7 @@ class Config:
     schedule: str = "constant"  # of lr
     batch_size: int = 50
     epochs: int = 5
+    averaged: float = 0.0  # share of the last steps whose mean weights are scored too
     samples: int  # per epoch
     validation_samples: int = 500
     test_points: int | None = 50  # per test sequence, to score

@@ -7,6 +7,8 @@ import pandas as pd
 from scipy.stats import t
 
 HOLDS, FAILS, OPEN = "holds", "does not hold", "undecided"
+BETTER, WORSE, SAME = "better", "worse", "no difference that matters"
+UNANSWERED = "open"
 
 
 def interval(
@@ -46,3 +48,18 @@ def verdict(judged: pd.DataFrame) -> str:
     """A claim's verdict from its contrasts: all hold, one fails, or neither."""
     found = set(judged.verdict)
     return FAILS if FAILS in found else HOLDS if found == {HOLDS} else OPEN
+
+
+def answer(values: Sequence[float], least: float, confidence: float = 0.95) -> str:
+    """What a contrast found, by itself: BETTER, WORSE, SAME or UNANSWERED.
+
+    least: the smallest effect that matters. Better and worse take an interval that lies
+    wholly beyond it, and no difference that matters one that lies wholly within it on
+    both sides.
+    """
+    low, high = interval(values, confidence)[1:]
+    if low > least:
+        return BETTER
+    if high < -least:
+        return WORSE
+    return SAME if -least < low and high < least else UNANSWERED

@@ -24,6 +24,7 @@ from hpkit.evaluation.describe import denoise
 from hpkit.experiments import store as kept_runs
 from hpkit.experiments.build import Builder, DenoiserBuilder, DescriptorBuilder, side
 from hpkit.experiments.configs import Config, DenoiserConfig, varied
+from hpkit.experiments.store import AVERAGED, LAST
 from hpkit.files import read_json, write_json, writing
 from hpkit.training.fit import Epoch, TrainingDiverged, fit
 
@@ -35,7 +36,8 @@ class Run:
     config: resolved, with the device and the number of threads that it was trained
     with. history: a row per epoch (epoch, loss, val_loss, lr, seconds, samples).
     scores: {"test_mae": grey levels} or {"verification": mAP, "matching": ...,
-    "retrieval": ...}, NaN where the training diverged. info: status ("finished" or
+    "retrieval": ...}, NaN where the training diverged, and a "..._averaged" of each for
+    a run with averaged weights. info: status ("finished" or
     "diverged"), versions, machine.
     """
 
@@ -45,12 +47,18 @@ class Run:
     scores: dict[str, float]
     info: dict
 
-    def model(self) -> nn.Module:
+    def model(self, averaged: bool = False) -> nn.Module:
         """The trained network on the CPU, in eval mode.
 
-        For a diverged run it is as after the last good epoch.
+        For a diverged run it is as after the last good epoch. averaged: with the mean
+        weights of the last steps, of a run that has them.
         """
-        return trained(self.config, self.folder)
+        if averaged and not self.config.averaged:
+            raise ValueError(
+                f"{self.folder}: a run without averaged weights, expected one whose "
+                "averaged is above 0"
+            )
+        return trained(self.config, self.folder, AVERAGED if averaged else LAST)
 
     def row(self) -> dict[str, object]:
         """One flat row: configuration, last losses, scores, circumstances."""
@@ -214,10 +222,10 @@ def network(config: Config) -> nn.Module:
     return builder(config).network()
 
 
-def trained(config: Config, folder: Path) -> nn.Module:
-    """The network with the weights in a run's folder."""
+def trained(config: Config, folder: Path, file: str = LAST) -> nn.Module:
+    """The network with the weights in a file of a run's folder."""
     model = network(config)
-    model.load_state_dict(kept_runs.read_weights(folder))
+    model.load_state_dict(kept_runs.read_weights(folder, file))
     return model.eval()
 
 
@@ -267,20 +275,25 @@ def _train(
     kept = kept_runs.read_checkpoint(folder) or {"state": None, "history": []}
     made, history = builder(config, folder.parent), kept["history"]
     model = made.network()
-    if kept["state"] is None:
+    state = kept["state"]
+    if state is None:
         made.warm_start(model)
-    epochs = _epochs(config, made, model, kept["state"], stopped)
+    epochs = _epochs(config, made, model, state, stopped)
     yield Progress(config, kept_runs.table(history), model, "running")
     try:
         for epoch in epochs:
             history.append(epoch.row())
-            kept_runs.write_checkpoint(folder, epoch.state, history)
+            state = epoch.state
+            kept_runs.write_checkpoint(folder, state, history)
             yield Progress(config, kept_runs.table(history), model, "running")
         status = "finished" if len(history) == config.epochs else None
     except TrainingDiverged:
         status = "diverged"
     if status:  # it was not stopped
-        kept_runs.finish(folder, config, model.state_dict(), history, status)
+        weights = {LAST: model.state_dict()}
+        if status == "finished" and config.averaged:
+            weights[AVERAGED] = state["averaged"]
+        kept_runs.finish(folder, config, weights, history, status)
         yield Progress(config, kept_runs.table(history), model, status)
 
 
@@ -296,7 +309,7 @@ def _epochs(
         made.patches("validation"), config.validation_samples, training=False
     )
     shared = ("epochs", "optimizer", "lr", "momentum", "schedule", "batch_size", "seed")
-    shared += ("device", "precision")
+    shared += ("device", "precision", "averaged")
     return fit(
         model,
         train,
@@ -313,9 +326,14 @@ def _scores(config: Config, folder: Path, status: str) -> dict[str, float]:
     made = builder(config, folder.parent)
     if path.exists():
         return read_json(path)
+    files = {"": LAST, "_averaged": AVERAGED} if config.averaged else {"": LAST}
     if status == "diverged":
-        return dict.fromkeys(made.scores, np.nan)
-    scores = made.score(trained(config, folder))
+        names = [name + ending for ending in files for name in made.scores]
+        return dict.fromkeys(names, np.nan)
+    scores = {}
+    for ending, file in files.items():
+        found = made.score(trained(config, folder, file))
+        scores |= {name + ending: score for name, score in found.items()}
     write_json(path, scores)
     return scores
 

@@ -1,7 +1,8 @@
 """The files of a run's folder: written whole or not at all, and not trusted when read.
 
 config.json; checkpoint.pt (the last finished epoch of a training that goes on);
-history.csv (a row per epoch); weights.safetensors; run.json (versions, machine,
+history.csv (a row per epoch); weights.safetensors, and averaged.safetensors where the
+mean of the last steps was asked for; run.json (versions, machine,
 seconds, checksums; its presence says that the training is finished); and a scores file
 for each way of scoring.
 """
@@ -36,7 +37,7 @@ from hpkit.files import (
 )
 
 COLUMNS = ["epoch", "loss", "val_loss", "lr", "seconds", "samples"]
-CHECKED = ("weights.safetensors", "history.csv")
+LAST, AVERAGED = "weights.safetensors", "averaged.safetensors"
 
 
 def store_folder() -> Path:
@@ -145,14 +146,19 @@ def table(history: list[dict]) -> pd.DataFrame:
 
 
 def finish(
-    folder: Path, config: Config, weights: dict, history: list[dict], status: str
+    folder: Path,
+    config: Config,
+    weights: dict[str, dict],
+    history: list[dict],
+    status: str,
 ) -> dict:
-    """Write what a finished training leaves, run.json last, and give its content."""
+    """Write what a finished training leaves, run.json last, and give its content.
+
+    weights: those for each file, LAST or AVERAGED.
+    """
     rows = table(history)
-    write_whole(
-        folder / "weights.safetensors",
-        save({name: w.cpu().contiguous() for name, w in weights.items()}),
-    )
+    for file, tensors in weights.items():
+        _write_weights(folder / file, tensors)
     write_whole(folder / "history.csv", rows.to_csv(index=False).encode())
     info = {
         "config": config.trained(),
@@ -166,7 +172,7 @@ def finish(
         "device": config.device,
         "threads": config.threads,
         "finished": time.strftime("%Y-%m-%d"),
-        "sha256": {name: sha256(folder / name) for name in CHECKED},
+        "sha256": {file: sha256(folder / file) for file in (*weights, "history.csv")},
     }
     write_json(folder / "run.json", info)
     left = [folder / "checkpoint.pt", *folder.glob("*.part")]  # of killed processes
@@ -175,9 +181,14 @@ def finish(
     return info
 
 
-def read_weights(folder: Path) -> dict[str, torch.Tensor]:
+def _write_weights(path: Path, tensors: dict[str, torch.Tensor]) -> None:
+    whole = {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}
+    write_whole(path, save(whole))
+
+
+def read_weights(folder: Path, file: str = LAST) -> dict[str, torch.Tensor]:
     """The weights of a finished run; Damaged where they are not what run.json says."""
-    path = folder / "weights.safetensors"
+    path = folder / file
     data = path.read_bytes() if path.is_file() else b""
     expected = read_json(folder / "run.json")["sha256"][path.name]
     if hashlib.sha256(data).hexdigest() != expected:

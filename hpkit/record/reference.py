@@ -8,7 +8,7 @@ together.
 import os
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import fields, replace
+from dataclasses import replace
 from itertools import chain, product
 from multiprocessing import get_context
 from pathlib import Path
@@ -17,7 +17,14 @@ import pandas as pd
 from tqdm import tqdm
 
 from hpkit.experiments.arms import at_scale
-from hpkit.experiments.claims import ADAPTIVE, DENOISER, DESCRIPTOR, FINAL, SINGLE
+from hpkit.experiments.claims import (
+    ADAPTIVE,
+    DENOISER,
+    DESCRIPTOR,
+    FINAL,
+    SINGLE,
+    WOBBLING,
+)
 from hpkit.experiments.configs import (
     SOURCES,
     Config,
@@ -40,7 +47,10 @@ from hpkit.training.optimizers import COURSEWORK
 
 # A row made on another machine is the same row.
 MACHINE = ("device", "precision", "threads")
-FILES = {DenoiserConfig: "denoisers", DescriptorConfig: "descriptors"}
+FILES = {
+    DenoiserConfig: ("denoisers", "averaged"),
+    DescriptorConfig: ("descriptors",),
+}
 HISTORY = ["key", "epoch", "loss", "val_loss", "seconds"]
 
 # --- the stages ---------------------------------------------------------------------
@@ -55,8 +65,9 @@ STAGES = {
     6: "the modifications",
     7: "the ladder up to the best recipe",
     8: "the best recipe, which is timed: by itself, --workers 1 --threads 2",
+    9: "averaged weights beside the last ones, at 8 fresh seeds",
 }
-USUAL = (1, 2, 3, 4, 5, 6, 7)  # stages; the eighth wants the machine for itself
+USUAL = (1, 2, 3, 4, 5, 6, 7, 9)  # stages; the eighth wants the machine for itself
 
 INITS = [{"init": name} for name in INITIALIZERS if name != "he_normal"]
 SIZES = (32, 128, 512, 2048)
@@ -189,6 +200,7 @@ def configs(stages: Iterable[int]) -> Iterator[Config]:
         6: [modified()],
         7: [rungs()],
         8: [arms({BEST: [{}]}, range(3))],
+        9: [arms({WOBBLING: [{}, *TRIED_FIRST]}, range(100, 108))],
     }
     for stage in stages:
         yield from chain(*made[stage])
@@ -203,18 +215,17 @@ def identity(config: Config) -> tuple:
     return tuple((name, value) for name, value in fields_of if name not in MACHINE)
 
 
-def read(results: Path, kind: type[Config]) -> pd.DataFrame:
-    """The rows of a kind of run; an empty table where there are none yet."""
-    path = results / f"{FILES[kind]}.csv"
-    if path.exists():
-        return pd.read_csv(path)
-    return pd.DataFrame(columns=[field.name for field in fields(kind)])
+def file_of(config: Config) -> str:
+    """The name of the table that a run's row is in."""
+    usual, *others = FILES[type(config)]
+    return others[0] if config.averaged else usual
 
 
 def done(results: Path, kind: type[Config]) -> set[tuple]:
     """The identities of the rows that are there."""
-    rows = read(results, kind).to_dict("records")
-    return {identity(kind.from_row(row)) for row in rows}
+    paths = [results / f"{name}.csv" for name in FILES[kind]]
+    tables = [pd.read_csv(path).to_dict("records") for path in paths if path.exists()]
+    return {identity(kind.from_row(row)) for table in tables for row in table}
 
 
 def append(path: Path, rows: pd.DataFrame, once: list[str] | None = None) -> None:
@@ -232,7 +243,9 @@ def add(results: Path, config: Config, row: dict, history: pd.DataFrame) -> None
 
     Runs that only score differently are one training, with one history.
     """
-    append(results / f"{FILES[type(config)]}.csv", pd.DataFrame([row]))
+    append(results / f"{file_of(config)}.csv", pd.DataFrame([row]))
+    if config.averaged:
+        return  # its curve is that of the same run without
     curve = history[HISTORY].round(6)
     append(results / "histories.csv", curve, once=["key", "epoch"])
 

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import wraps
+from functools import partial, wraps
 from numbers import Integral
 
 import numpy as np
@@ -25,6 +25,7 @@ from hpkit.devices import (
     resolve_device,
     resolve_precision,
 )
+from hpkit.training.averaging import Average, recalibrate
 from hpkit.training.optimizers import make_optimizer, make_schedule
 from hpkit.training.samplers import Sampler
 
@@ -37,7 +38,8 @@ class Epoch:
 
     loss: taken while the weights changed. seconds: of training only. state: all that
     the next epoch depends on, for `fit(state=...)`: {"epoch": 3, "model": tensors on
-    the CPU, "optimizer": {"name": "adam", "state": ...}}.
+    the CPU, "optimizer": {"name": "adam", "state": ...}}, and with `averaged` the mean
+    weights as "averaged", those of "steps_averaged" steps.
     """
 
     epoch: int  # from 1
@@ -94,20 +96,23 @@ def fit(model: nn.Module, train: Sampler, validation: Sampler | None = None, *,
         epochs: int, loss: Callable[..., Tensor] | None = None, optimizer: str = "sgd",
         lr: float | None = None, momentum: float = 0.0, schedule: str = "constant",
         batch_size: int = 50, seed: int = 0, device: str = "auto",
-        precision: str = "auto", state: dict | None = None,
+        precision: str = "auto", averaged: float = 0.0, state: dict | None = None,
         stopped: Callable[[], bool] = lambda: False) -> Iterator[Epoch]:
     """Train `model` in place; it stays on the device, in eval mode, as last recorded.
 
     loss: takes what the sampler gives (None: its `natural_loss`). epochs: in total,
     those before `state` included. lr: None takes the 2019 default of Keras. momentum:
-    Nesterov's, of sgd alone. schedule: of lr, one of SCHEDULES. stopped: asked before
-    each batch; an epoch that it ends is discarded. An epoch depends on nothing but the
-    state before it, `seed`, its number and their total: a resumed run is bit-identical.
-    Raises ValueError at once for a bad argument, TrainingDiverged in the middle.
+    Nesterov's, of sgd alone. schedule: of lr, one of SCHEDULES. averaged: a share of
+    the last steps; the mean of their weights is in the state, beside the last ones.
+    stopped: asked before each batch; an epoch that it ends is discarded. An epoch
+    depends on nothing but the state before it, `seed`, its number and their total: a
+    resumed run is bit-identical. Raises ValueError at once for a bad argument,
+    TrainingDiverged in the middle.
     """
     run = _Run(model, train, validation, loss, batch_size, epochs, seed,
                device, precision)
     run.set_up(make_optimizer(optimizer, model, lr, momentum), optimizer, schedule)
+    run.average(averaged)
     run.begin(state)
     yield None                                   # ready; what follows is asked for
     while run.done < epochs:
@@ -172,6 +177,14 @@ class _Run:
             draw = self.validation.draw(_generator(0, 0), self.batch_size)
             self.val_batches = draw.to(self.device).split(self.batch_size)
 
+    def average(self, share: float) -> None:
+        """Keep the mean of the weights over this share of the last steps, if any."""
+        if not 0 <= share <= 1:
+            raise ValueError(f"averaged is {share!r}: expected a share from 0 to 1")
+        self.batches_each = math.ceil(len(self.train) / self.batch_size)
+        steps = self.epochs * self.batches_each
+        self.mean = Average(self.model, share, steps) if share else None
+
     def begin(self, state: dict | None) -> None:
         """Start where the state was, or at the beginning."""
         if state is not None and state["epoch"] > self.epochs:
@@ -179,6 +192,8 @@ class _Run:
                 f"epochs is {self.epochs}: expected at least {state['epoch']}, the "
                 "epoch of the state"
             )
+        if state is not None and self.mean and "averaged" not in state:
+            raise ValueError("state is of a run without averaged weights: start anew")
         if state is not None:
             self.restore(state)
         self.good = self.snapshot(state["epoch"] if state else 0)
@@ -243,11 +258,17 @@ class _Run:
     def note(self, loss: Tensor) -> None:
         """Keep a batch's loss for the epoch's mean, and look at it now and then."""
         self.losses.append(loss.detach())
+        if self.mean:
+            step = self.done * self.batches_each + len(self.losses)
+            self.mean.note(self.model, step)
         if len(self.losses) % CHECK_EVERY == 0 and not loss.isfinite():
             raise TrainingDiverged(self.done + 1, self.lr)
 
     def _finish(self, number: int) -> None:
         """Validate, and make the record of an epoch that is finite throughout."""
+        if self.mean and number == self.epochs:
+            with exact(), _random_state(_derived(self.seed, number, 2), self.device):
+                recalibrate(self.mean.network, self._pass_over)
         val_loss, state = self._validate(), self.snapshot(number)
         weights = [w for w in state["model"].values() if w.is_floating_point()]
         numbers = [self.mean_loss, val_loss or 0.0]
@@ -278,21 +299,27 @@ class _Run:
             ]
         return _mean(losses, self.val_batches)
 
+    def _pass_over(self, model: nn.Module) -> None:
+        """Put the patches of the last epoch through another network."""
+        for batch in self.draw(self.epochs):
+            self.train.outputs(partial(self._forward, model), self.data, batch)
+
     def _loss(
         self, sampler: Sampler, data: tuple[Tensor, ...], batch: Tensor
     ) -> Tensor:
-        return self.loss(*sampler.outputs(self._forward, data, batch))
+        forward = partial(self._forward, self.model)
+        return self.loss(*sampler.outputs(forward, data, batch))
 
-    def _forward(self, patches: Tensor) -> Tensor:
+    def _forward(self, model: nn.Module, patches: Tensor) -> Tensor:
         bfloat16 = self.precision == "bfloat16"
         with torch.autocast(self.device.type, torch.bfloat16, bfloat16):
-            output = self.model(patches)
+            output = model(patches)
         return output.float()  # the loss is taken in float32
 
     def snapshot(self, epoch: int) -> dict:
         """All that the next epoch depends on, on the CPU."""
         state = self.optimizer.state_dict()["state"]
-        return {
+        snapshot = {
             "epoch": epoch,
             "model": _copy(self.model.state_dict()),
             "optimizer": {
@@ -300,6 +327,10 @@ class _Run:
                 "state": {number: _copy(values) for number, values in state.items()},
             },
         }
+        if self.mean:
+            snapshot["averaged"] = _copy(self.mean.network.state_dict())
+            snapshot["steps_averaged"] = int(self.mean.mean.n_averaged)
+        return snapshot
 
     def restore(self, state: dict) -> None:
         """Back to a snapshot, in eval mode."""
@@ -312,6 +343,8 @@ class _Run:
         kept = {i: _copy(s) for i, s in state["optimizer"]["state"].items()}
         whole = {**self.optimizer.state_dict(), "state": kept}
         self.optimizer.load_state_dict(whole)
+        if self.mean:
+            self.mean.restore(state["averaged"], state["steps_averaged"])
         self.model.eval()
 
 

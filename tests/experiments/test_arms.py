@@ -19,7 +19,16 @@ from hpkit.experiments.arms import (
 )
 from hpkit.experiments.claims import CLAIMS, DENOISER, DESCRIPTOR, FINAL, SINGLE
 from hpkit.experiments.configs import REVISION, DenoiserConfig, varied
-from hpkit.experiments.intervals import decide, interval, verdict
+from hpkit.experiments.intervals import (
+    BETTER,
+    SAME,
+    UNANSWERED,
+    WORSE,
+    answer,
+    decide,
+    interval,
+    verdict,
+)
 from hpkit.record import reference
 
 HOLDS, FAILS, OPEN = "holds", "does not hold", "undecided"
@@ -160,6 +169,26 @@ def test_a_larger_scale_can_take_a_verdict_back():
     large = pd.DataFrame({"contrast": list("abcd"), "mean": [0.0, 0.2, 0.2, 0.0]})
     assert changes_with_scale(small, large) == ["a", "b"]
     assert changes_with_scale(small, large.assign(mean=np.nan)) == []
+
+
+@pytest.mark.parametrize(("values", "found"), [
+    ([1.0, 1.1, 0.9], BETTER),
+    ([-1.0, -1.1, -0.9], WORSE),
+    ([0.1, -0.1, 0.0, 0.05], SAME),
+    ([1.0, 0.2, -0.4], UNANSWERED),
+    ([0.3, 0.35, 0.28], UNANSWERED),  # better, but perhaps by less than matters
+    ([9.0, 9.0], UNANSWERED),  # two values have no interval
+    ([], UNANSWERED),
+])
+def test_an_answer_says_whether_an_effect_is_there_and_matters(values, found):
+    assert answer(values, least=0.3) == found
+    mirrored = {BETTER: WORSE, WORSE: BETTER}.get(found, found)
+    assert answer([-value for value in values], least=0.3) == mirrored
+
+
+def test_a_higher_confidence_answers_less():
+    values = [0.5, 0.9, 0.6, 0.8]
+    assert answer(values, 0.3, 0.95) == BETTER and answer(values, 0.3, 0.999) == UNANSWERED
 
 
 # --- the claims ---------------------------------------------------------------------------------

@@ -20,6 +20,7 @@ from tiny import NAMES, patch_set, same_weights
 
 from hpkit.data.strips import write_sequence
 from hpkit.experiments import runs
+from hpkit.experiments import store as kept_runs
 from hpkit.experiments.build import side
 from hpkit.experiments.configs import DenoiserConfig
 from hpkit.experiments.runs import ablate, run
@@ -65,6 +66,9 @@ def test_a_training_that_diverges_is_a_result(denoiser, descriptor, tmp_path, no
     assert made.info["status"] == "diverged" and made.row()["test_mae"] != made.row()["test_mae"]
     with pytest.raises(ValueError, match="this denoiser diverged"):
         run(replace(descriptor, denoiser_lr=1e30), store=tmp_path)
+    averaged = run(replace(wild, averaged=0.5), store=tmp_path)
+    assert set(averaged.scores) == {"test_mae", "test_mae_averaged"}
+    assert all(score != score for score in averaged.scores.values())
     no_training()
     assert run(wild, store=tmp_path).info == made.info
 
@@ -222,6 +226,40 @@ def test_a_sweep_is_a_row_per_combination_with_seeds_outermost(denoiser, tmp_pat
     assert list(table.seed) == [0] * 4 + [1] * 4 and list(table.draw) == list(table.seed)
     assert list(table.optimizer[:4]) == ["adam", "adam", "sgd", "sgd"]
     assert list(table.lr[:4]) == [1e-5, 1e-4] * 2 and table.test_mae.notna().all()
+
+
+@pytest.mark.slow
+def test_one_training_gives_the_scores_of_the_last_step_and_of_the_average(
+        denoiser, tmp_path, no_training):
+    plain = run(denoiser, store=tmp_path)
+    both = run(replace(denoiser, averaged=0.5), store=tmp_path)
+    assert both.folder != plain.folder and same_weights(both.model(), plain.model())
+    assert both.scores["test_mae"] == plain.scores["test_mae"]
+    assert both.scores["test_mae_averaged"] != plain.scores["test_mae"]
+    assert both.row()["averaged"] == 0.5
+    no_training()
+    again = run(replace(denoiser, averaged=0.5), store=tmp_path)
+    assert again.scores == both.scores
+    assert same_weights(again.model(averaged=True), both.model(averaged=True))
+    assert not same_weights(again.model(averaged=True), again.model())
+    with pytest.raises(ValueError, match="without averaged weights"):
+        plain.model(averaged=True)
+
+
+@pytest.mark.slow
+def test_averaged_weights_outlive_a_kill_after_the_last_epoch(denoiser, tmp_path, monkeypatch):
+    config = replace(denoiser, averaged=0.5)
+
+    def fails(*args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(kept_runs, "finish", fails)
+    with pytest.raises(KeyboardInterrupt):
+        run(config, store=tmp_path)
+    monkeypatch.undo()
+    resumed, whole = (run(config, store=store) for store in (tmp_path, tmp_path / "another"))
+    assert resumed.scores == whole.scores
+    assert same_weights(resumed.model(averaged=True), whole.model(averaged=True))
 
 
 @pytest.mark.slow

@@ -130,7 +130,7 @@ def make_run(folder: Path) -> None:
     history = [{"epoch": n, "loss": 1 / n, "val_loss": 2 / n, "lr": 0.1, "seconds": 1.5,
                 "samples": 8} for n in (1, 2)]
     files.write_json(place / "config.json", {"seed": 0})
-    store.finish(place, CONFIG, weights, history, "finished")
+    store.finish(place, CONFIG, {store.LAST: weights}, history, "finished")
     files.write_json(place / f"scores-{CONFIG.score_key()}.json", {"test_mae": 1.25})
 
 
