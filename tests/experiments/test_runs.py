@@ -321,7 +321,7 @@ def test_a_sweep_over_a_dask_cluster_outlives_a_worker(denoiser, tmp_path):
 
         killer = threading.Thread(target=kill)
         killer.start()
-        compare(replace(denoiser, epochs=10), client.get_executor(), tmp_path)
+        compare(replace(denoiser, epochs=4), client.get_executor(), tmp_path)
         killer.join()
 
 
