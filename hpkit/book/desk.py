@@ -6,6 +6,7 @@ each cell, so that nothing is lost where the process is killed.
 
 import argparse
 import json
+import math
 import signal
 import sys
 import threading
@@ -30,7 +31,7 @@ def main(argv: list[str]) -> int:
     made.add_argument("executed", type=Path, help="where the executed one goes")
     made.add_argument("ended", type=Path, help="where it is told how it ended")
     made.add_argument("--cell", type=float, help="seconds for a cell")
-    made.add_argument("--total", type=float, help="seconds for all cells")
+    made.add_argument("--total", type=float, help="seconds to begin cells in")
     made.add_argument("--memory", type=float, help="gigabytes for a process")
     given = made.parse_args(argv)
     # Its kernel ends with it, also where it is asked to end.
@@ -65,7 +66,7 @@ def run_cells(
             if left <= 0:
                 told["stopped"] = OVER
                 break
-            limit = min(given.cell, left)
+            limit = math.ceil(min(given.cell, left))
             took, told["stopped"] = run_cell(client, number, limit)
             told["ran"] = number + 1
             told["slowest"] = max(told["slowest"], took)
@@ -76,7 +77,7 @@ def run_cells(
     return told | {"seconds": time.monotonic() - begun}
 
 
-def run_cell(client: NotebookClient, number: int, limit: float) -> tuple[float, str]:
+def run_cell(client: NotebookClient, number: int, limit: int) -> tuple[float, str]:
     """Run one cell; the seconds that it took, and why the kernel is gone, or ""."""
     client.timeout = limit
     # The kernel is interrupted in time. A cell that catches that loses the kernel.

@@ -84,6 +84,7 @@ class Seen:
     seconds: float = 0.0
     slowest: float = 0.0
     memory: float = 0.0
+    failed: bool = False  # not the notebook, but the process that runs it
 
 
 async def sit(
@@ -205,7 +206,7 @@ async def _end(child: asyncio.subprocess.Process) -> None:
 
 def look(desk: Path, sitting: Sitting, limits: Limits, forced: str) -> Seen:
     """Read what a process left on its desk. forced: why it did not end well, or ""."""
-    seen = Seen(sitting.notebook)
+    seen = Seen(sitting.notebook, failed=bool(forced))
     ended = _dictionary(plain_text(desk / "ended.json", MOST_RESULTS))
     for name in ("seconds", "slowest", "memory"):
         value = ended.get(name)

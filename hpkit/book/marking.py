@@ -310,30 +310,26 @@ class Room:
         if known.get("key") == key:
             return Outcome(**known["outcome"], kept=True)
         try:
-            outcome, executed = await self.run_one(hand_in, limits)
+            seen = await self.run_one(hand_in, limits)
+            outcome = outcome_of(hand_in, seen)
             folder.mkdir(parents=True, exist_ok=True)
-            nbformat.write(executed, record.with_suffix(".ipynb"))
+            nbformat.write(seen.executed, record.with_suffix(".ipynb"))
             told = asdict(outcome)
             del told["kept"]
-            write_json(record, {"key": key, "outcome": told})
+            if not seen.failed:  # that may have been this computer's fault
+                write_json(record, {"key": key, "outcome": told})
             return outcome
         except Exception as error:  # a full disk, say: the other hand-ins go on
             marks, _ = marks_of(hand_in.chapter, hand_in.notebook, [])
             said = f"hpkit could not mark it ({type(error).__name__}: {error})"
             return Outcome(marks, {}, [said[:300]])
 
-    async def run_one(
-        self, hand_in: HandIn, limits: Limits
-    ) -> tuple[Outcome, nbformat.NotebookNode]:
-        """Run one hand-in; what came of it, and the executed notebook."""
+    async def run_one(self, hand_in: HandIn, limits: Limits) -> Seen:
+        """Run one hand-in."""
         student, chapter, place, notebook = hand_in
         seed = self.seed(chapter) if chapter.notebook else None
         sitting = Sitting(student.files, place, notebook, seed)
-        seen = await sit(sitting, self.desks, limits, self.jobs, hidden=self.hidden)
-        marks, hints = marks_of(chapter, notebook, seen.checked)
-        problems = [*seen.problems, *suspicions(notebook)]
-        outcome = Outcome(marks, hints, problems, seen.seconds, seen.memory)
-        return outcome, seen.executed
+        return await sit(sitting, self.desks, limits, self.jobs, hidden=self.hidden)
 
     def key_of(self, hand_in: HandIn) -> str:
         """Changes with the student's files, with hpkit, and with the limits."""
@@ -341,6 +337,13 @@ class Room:
         files = sorted([name, sha256(path)] for name, path in student.files.items())
         who = [student.name, student.number, place, chapter.exercises]
         return short_digest([self.code, who, files, asdict(self.given)])
+
+
+def outcome_of(hand_in: HandIn, seen: Seen) -> Outcome:
+    """A hand-in's marks, and what a person should know of it."""
+    marks, hints = marks_of(hand_in.chapter, hand_in.notebook, seen.checked)
+    problems = [*seen.problems, *suspicions(hand_in.notebook)]
+    return Outcome(marks, hints, problems, seen.seconds, seen.memory)
 
 
 def marks_of(
