@@ -92,15 +92,17 @@ def grades_table(made: Class) -> pd.DataFrame:
 
 
 def moodle_table(made: Class, grades: pd.DataFrame) -> pd.DataFrame:
-    """The columns of Moodle's grading worksheet; 100 where all is right."""
+    """The columns of Moodle's grading worksheet; 100 where all is right.
+
+    Without its column of comments: an empty one would delete those that are there.
+    """
     rows = []
     for student, percent in zip(made.students, grades.percent, strict=True):
         if student.platform == "Moodle":
-            said = "; ".join(problems(made, student))
             row = {"Identifier": f"Participant {student.number}"}
             row |= {"Full name": student.name, "Grade": percent}
             row |= {"Maximum Grade": 100, "Last modified (grade)": ""}
-            rows.append(row | {"Feedback comments": said})
+            rows.append(row)
     return pd.DataFrame(rows)
 
 

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import tempfile
 import zipfile
 from pathlib import Path
 
@@ -253,7 +254,7 @@ def test_a_spreadsheet_opens_the_tables_and_executes_nothing(tmp_path):
     assert grades.right.tolist() == [0, 1] and grades.percent.tolist() == [0.0, 33.3]
     moodle = pd.read_csv(tmp_path / "moodle.csv")
     assert moodle.columns.tolist() == ["Identifier", "Full name", "Grade", "Maximum Grade",
-                                       "Last modified (grade)", "Feedback comments"]
+                                       "Last modified (grade)"]
     assert moodle.Identifier.tolist() == ["Participant 12"]
     assert "overlap_of_larger was taken out" in (tmp_path / "report.md").read_text(encoding="utf-8")
 
@@ -266,23 +267,23 @@ def marks_in(out: Path) -> dict[str, list[str]]:
     return table.groupby("student", sort=False).mark.agg(list).to_dict()
 
 
-@pytest.mark.timeout(120)
-def test_five_hand_ins_of_which_three_are_broken(tmp_path, capsys):
-    """A loop, a file of macOS, a cut one, an empty folder, a fake; then one is taken away."""
+@pytest.mark.timeout(300)
+def test_four_hand_ins_of_which_three_are_broken(tmp_path, capsys):
+    """A dead kernel, a file of macOS, a cut one, no file, a fake; then two are taken away."""
     folder, given = tmp_path / "in", tmp_path / "given" / thirty.FILE
     thirty.file(f"given/{thirty.FILE}", thirty.text(thirty.OPEN))(tmp_path)
-    loop = {"positive_pairs": "print('x', end='')", "overlap_of_larger": thirty.LOOP}
-    thirty.file(f"=anna/{thirty.FILE}", thirty.text(**loop))(folder)
+    odd = {"positive_pairs": "print('x', end='')", "overlap_of_larger": "import os; os._exit(1)"}
+    thirty.file(f"=anna/{thirty.FILE}", thirty.text(**odd))(folder)
     thirty.file(f"=anna/._{thirty.FILE}", b"\0\5\x16\7")(folder)
     thirty.file(f"cut/{thirty.FILE}", "{")(folder)
     thirty.zipped("fake.zip", **{thirty.FILE: thirty.text(
         thirty.FIRST_OPEN, "open('made', 'w')", positive_pairs=thirty.PRINTED)})(folder)
     (folder / "none").mkdir()
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-    command = ["marks", str(folder), str(given), "--timeout", "4", "--jobs", "2"]
+    command = ["marks", str(folder), str(given), "--jobs", "2"]
     assert main(command) == 0
     absent = ["not handed in"] * 3
-    expected = {"'=anna": ["right", "not reached", "right"], "cut": absent,
+    expected = {"'=anna": ["right", "not reached", "not reached"], "cut": absent,
                 "fake": ["not attempted", "right", "right"], "none": absent}
     out = tmp_path / "in-marks"
     assert marks_in(out) == expected
@@ -292,7 +293,7 @@ def test_five_hand_ins_of_which_three_are_broken(tmp_path, capsys):
     (folder / "fake.zip").unlink()
     assert main(command) == 0
     told = capsys.readouterr().out
-    assert "[1/1] =anna, 01_small: 2 of 3 right (kept)" in told
+    assert "[1/1] =anna, 01_small: 1 of 3 right (kept)" in told
     assert marks_in(out) == {name: expected[name] for name in ("'=anna", "none")}
     assert [path.name for path in (out / "executed").iterdir()] == ["_anna"]
 
@@ -302,7 +303,7 @@ def test_five_hand_ins_of_which_three_are_broken(tmp_path, capsys):
 def test_a_class_of_thirty(tmp_path):
     folder, given, cases = thirty.make(tmp_path)
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-    assert main(["marks", str(folder), str(given), "--timeout", "10", "--jobs", "2"]) == 0
+    assert main(["marks", str(folder), str(given), "--timeout", "20", "--jobs", "2"]) == 0
     out = tmp_path / "handed_in-marks"
     found = marks_in(out)
     assert {name.lstrip("'"): tuple(marks) for name, marks in found.items()} == {
@@ -318,7 +319,7 @@ def test_a_class_of_thirty(tmp_path):
     if not fence.missing():
         assert "Network is unreachable" in spied and "AssertionError" not in spied
         assert "FileNotFoundError" in spied or "Read-only file system" in spied
-    assert main(["marks", str(folder), str(given), "--timeout", "10", "--jobs", "2"]) == 0
+    assert main(["marks", str(folder), str(given), "--timeout", "20", "--jobs", "2"]) == 0
     assert marks_in(out) == found
 
 
@@ -350,7 +351,7 @@ def test_a_chapter_that_does_not_run_here_marks_nobody(tmp_path, capsys):
     ("{0}/none", "none: no folder, expected one of STUDENT/"),
     ("{0}/empty", "empty: no hand-ins, expected STUDENT/*.ipynb in it"),
     ("{0}/empty --out {0}/empty/here", "lies among the hand-ins, expected a place outside"),
-    ("/", "expected a folder of hand-ins alone"),
+    (tempfile.gettempdir(), "expected a folder of hand-ins alone"),
     ("{0}/empty {0}/bare.ipynb", "holds no exercise, so there is nothing to mark"),
     ("{0}/empty {0}/odd.ipynb", "odd.ipynb: hpkit has no exercise 'no_such'"),
 ])  # fmt: skip
