@@ -5,8 +5,8 @@ each cell, so that nothing is lost where the process is killed.
 """
 
 import argparse
+import asyncio
 import json
-import math
 import signal
 import sys
 import threading
@@ -15,6 +15,7 @@ from pathlib import Path
 
 import nbformat
 from jupyter_client.manager import AsyncKernelManager
+from jupyter_client.provisioning import KernelProvisionerBase
 from nbclient import NotebookClient
 from nbclient.exceptions import DeadKernelError
 
@@ -55,7 +56,6 @@ def run_cells(
         notebook,
         km=kernel(given.ended.with_name("kernel.json")),
         allow_errors=True,
-        interrupt_on_timeout=True,
         resources={"metadata": {"path": str(given.notebook.parent)}},
     )
     told = {"ran": 0, "stopped": "", "slowest": 0.0, "late": []}
@@ -66,7 +66,7 @@ def run_cells(
             if left <= 0:
                 told["stopped"] = OVER
                 break
-            limit = math.ceil(min(given.cell, left))
+            limit = min(given.cell, left)
             took, told["stopped"] = run_cell(client, number, limit)
             told["ran"] = number + 1
             told["slowest"] = max(told["slowest"], took)
@@ -77,21 +77,32 @@ def run_cells(
     return told | {"seconds": time.monotonic() - begun}
 
 
-def run_cell(client: NotebookClient, number: int, limit: int) -> tuple[float, str]:
+def run_cell(client: NotebookClient, number: int, limit: float) -> tuple[float, str]:
     """Run one cell; the seconds that it took, and why the kernel is gone, or ""."""
-    client.timeout = limit
-    # The kernel is interrupted in time. A cell that catches that loses the kernel.
-    end = threading.Timer(limit + GRACE, client.km.provisioner.process.kill)
+    running = client.km.provisioner
+    # A cell that catches the interrupt loses the kernel. nbclient's own limit would
+    # wait for as long again before it sees that.
+    timers = [
+        threading.Timer(limit, interrupt, [running]),
+        threading.Timer(limit + GRACE, running.process.kill),
+    ]
     started = time.monotonic()
-    end.start()
+    for timer in timers:
+        timer.start()
     try:
         client.execute_cell(client.nb.cells[number], number)
         stopped = ""
     except DeadKernelError:
         stopped = DIED
     finally:
-        end.cancel()
+        for timer in timers:
+            timer.cancel()
     return time.monotonic() - started, stopped
+
+
+def interrupt(running: KernelProvisionerBase) -> None:
+    """Interrupt a kernel as Ctrl-C does, on any system."""
+    asyncio.run(running.send_signal(signal.SIGINT))
 
 
 def kernel(connection: Path) -> AsyncKernelManager:

@@ -10,6 +10,7 @@ examples:
   hpkit marks all.zip 01_patches         of chapter 01 alone
 """
 
+import signal
 import sys
 from pathlib import Path
 
@@ -40,6 +41,9 @@ def main(argv: list[str]) -> int:
     folder = given.folder.resolve()
     out = given.out or folder.parent / f"{folder.name.removesuffix('.zip')}-marks"
     limits = Limits(given.timeout, 0, given.memory)
+    # SIGTERM stops it as Ctrl-C does, which jobs in the background would ignore.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     try:
         found = mark(given.folder, out.resolve(), given.notebooks, limits, given.jobs)
     except KeyboardInterrupt:
