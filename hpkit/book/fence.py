@@ -35,6 +35,11 @@ HOME=$place/home
 export HOME
 exec setpriv --no-new-privs --bounding-set=-all --inh-caps=-all "$@"
 """
+# Through these files a program would reach servers that act for it, network or not.
+SERVERS = [
+    Path("/run") / name
+    for name in ("docker.sock", "containerd", "podman", "dbus", "user")
+]
 NAMESPACES = ["--user", "--map-root-user", "--net", "--ipc", "--mount", "--mount-proc"]
 # With its own numbers of processes, all that it started ends with it.
 ENDING = ["--pid", "--fork", "--kill-child"]
@@ -48,7 +53,8 @@ def fenced(
     desk: the folder that it may write to. place: an empty folder, where it finds that.
     hidden: folders and files that it must not see.
     """
-    names = [str(path) for path in (desk, place, *hidden)]
+    servers = [path for path in SERVERS if path.exists()]
+    names = [str(path) for path in (desk, place, *hidden, *servers)]
     unshare = ["unshare", *NAMESPACES, *ENDING]
     return [*unshare, "sh", "-c", SCRIPT, "fence", *names, "--", *program]
 

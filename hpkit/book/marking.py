@@ -41,7 +41,9 @@ TIMES = 3  # as long as the chapter as given
 UNKNOWN = 300  # seconds for a cell where there is no chapter to compare with
 # What a hand-in needs to read or write its own marks: a person should look at it.
 SUSPECT = re.compile(
-    r"HPKIT_CHECKED|lessons\.exercises|\bEXERCISES\b|_note_result|progress\.check\s*="
+    r"HPKIT_CHECKED|lessons\.exercises|\bEXERCISES\b|_note_result"
+    r"|progress\.check\s*=|progress\.(?:checks|chapters)\b"
+    r"|progress import[^\n]*\b(?:checks|chapters)\b"
 )
 
 
@@ -115,7 +117,6 @@ def mark(source: Path, out: Path, names: list[str], given: Limits, jobs: int) ->
         raise ValueError(f"{source}: no folder, expected one of STUDENT/*.ipynb")
     every = chapters_given(names)
     _check_places(source.resolve(), out)
-    out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="hpkit-marks-") as work:
         unpacked, desks = Path(work) / "unpacked", Path(work) / "desks"
         desks.mkdir()
@@ -126,6 +127,7 @@ def mark(source: Path, out: Path, names: list[str], given: Limits, jobs: int) ->
             raise ValueError(f"{source}: no hand-ins, expected STUDENT/*.ipynb in it")
         taken = {each.chapter.name for each in found}
         chapters = [chapter for chapter in every if names or chapter.name in taken]
+        out.mkdir(parents=True, exist_ok=True)
         hidden = [source.resolve(), Path(work).resolve(), out]
         room = Room(out, desks, hidden, given, jobs)
         outcomes = asyncio.run(room.mark_all(chapters, found))

@@ -71,7 +71,8 @@ def marks_table(made: Class) -> pd.DataFrame:
                         "hint": outcome.hints.get(exercise, ""),
                     }
                 )
-    return pd.DataFrame(rows)
+    columns = ["student", "number", "notebook", "exercise", "mark", "hint"]
+    return pd.DataFrame(rows, columns=columns)
 
 
 def grades_table(made: Class) -> pd.DataFrame:
@@ -120,10 +121,12 @@ def problems(made: Class, student: Student) -> list[str]:
 def signs(made: Class) -> str:
     """A line of signs for each student, and what they mean."""
     table = marks_table(made)
+    if table.empty:
+        return "no notebook could be read; report.md says why"
     table["mark"] = table.mark.map(SIGNS)
     table["student"] = table.student + (" " + table.number).str.rstrip()
     order = list(dict.fromkeys(zip(table.notebook, table.exercise, strict=True)))
-    wide = table.pivot(index="student", columns=["notebook", "exercise"], values="mark")
+    wide = table.pivot_table("mark", "student", ["notebook", "exercise"], "last")
     means = [f"{sign} {mark}" for mark, sign in SIGNS.items() if sign]
     shown = wide[order].fillna("").to_string(index_names=False)
     return f"{shown}\n\n{', '.join(means)}"

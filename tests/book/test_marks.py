@@ -235,6 +235,19 @@ def test_what_is_no_notebook_is_one_sentence(content, tmp_path):
     assert "\n" not in str(raised.value) and len(str(raised.value)) < 200
 
 
+@pytest.mark.parametrize("cell", [
+    "from hpkit.lessons.progress import check, checks", "from hpkit.lessons import progress\nprogress.checks()",
+    "import os\nos.environ['HPKIT_CHECKED']", "from hpkit.lessons.exercises.ch01 import EXERCISES",
+])  # fmt: skip
+def test_a_cell_that_reaches_for_the_marks_is_named(cell):
+    assert marking.suspicions(notebook("1", cell))[0].startswith("cell 2 mentions ")
+
+
+def test_no_chapter_as_it_is_given_out_reaches_for_the_marks():
+    for chapter in marking.chapters_given([]):
+        assert marking.suspicions(marking.read_cells(chapter.notebook)) == []
+
+
 # --- the tables -----------------------------------------------------------------------
 
 
@@ -257,6 +270,13 @@ def test_a_spreadsheet_opens_the_tables_and_executes_nothing(tmp_path):
                                        "Last modified (grade)"]
     assert moodle.Identifier.tolist() == ["Participant 12"]
     assert "overlap_of_larger was taken out" in (tmp_path / "report.md").read_text(encoding="utf-8")
+
+
+def test_a_class_of_which_nothing_can_be_read_still_gets_its_report(tmp_path, capsys):
+    thirty.file("in/anna/x.ipynb", "{")(tmp_path)
+    assert main(["marks", str(tmp_path / "in")]) == 0
+    assert "no notebook could be read" in capsys.readouterr().out
+    assert "x.ipynb: not a notebook" in (tmp_path / "in-marks" / "report.md").read_text()
 
 
 # --- from the folder to the marks -----------------------------------------------------
