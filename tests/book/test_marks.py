@@ -287,17 +287,21 @@ def marks_in(out: Path) -> dict[str, list[str]]:
     return table.groupby("student", sort=False).mark.agg(list).to_dict()
 
 
+TRAINS = ("from hpkit.files import cache_folder\nrun = cache_folder() / 'run'\n"
+          "print(run.read_text() if run.exists() else 'trained anew')\nrun.write_text('{}')")
+
+
 @pytest.mark.timeout(300)
 def test_four_hand_ins_of_which_three_are_broken(tmp_path, capsys):
     """A dead kernel, a file of macOS, a cut one, no file, a fake; then two are taken away."""
     folder, given = tmp_path / "in", tmp_path / "given" / thirty.FILE
-    thirty.file(f"given/{thirty.FILE}", thirty.text(thirty.OPEN))(tmp_path)
+    thirty.file(f"given/{thirty.FILE}", thirty.text(thirty.OPEN, TRAINS.format("of the chapter")))(tmp_path)
     odd = {"positive_pairs": "print('x', end='')", "overlap_of_larger": "import os; os._exit(1)"}
-    thirty.file(f"=anna/{thirty.FILE}", thirty.text(**odd))(folder)
+    thirty.file(f"=anna/{thirty.FILE}", thirty.text(first=TRAINS.format("of anna"), **odd))(folder)
     thirty.file(f"=anna/._{thirty.FILE}", b"\0\5\x16\7")(folder)
     thirty.file(f"cut/{thirty.FILE}", "{")(folder)
     thirty.zipped("fake.zip", **{thirty.FILE: thirty.text(
-        thirty.FIRST_OPEN, "open('made', 'w')", positive_pairs=thirty.PRINTED)})(folder)
+        thirty.FIRST_OPEN, TRAINS.format("fake") + ";open('made', 'w')", positive_pairs=thirty.PRINTED)})(folder)
     (folder / "none").mkdir()
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     command = ["marks", str(folder), str(given), "--jobs", "2"]
@@ -308,6 +312,10 @@ def test_four_hand_ins_of_which_three_are_broken(tmp_path, capsys):
     out = tmp_path / "in-marks"
     assert marks_in(out) == expected
     assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+    for name in ("_anna", "fake"):  # each begins with what the chapter trained
+        ran = nbformat.read(out / "executed" / name / thirty.FILE, 4)
+        assert ran.cells[1].outputs[0].text.startswith("of the chapter")
+    assert (out / "given" / thirty.CHAPTER / "cache" / "run").read_text() == "of the chapter"
     capsys.readouterr()
     shutil.rmtree(folder / "cut")
     (folder / "fake.zip").unlink()
