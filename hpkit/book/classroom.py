@@ -1,18 +1,14 @@
-"""For a class: notebooks without solutions, and a table of what students hand in.
+"""For a class: the notebooks without solutions.
 
 In the notebooks that students get, an exercise still checks its answer and gives hints.
 """
 
-import asyncio
-import os
 import re
 from pathlib import Path
 
 import nbformat
-import pandas as pd
 
 from hpkit.book.colab import pack
-from hpkit.book.run import run, summary
 
 FOLDED = re.compile(r"<details>.*?</details>\s*", re.S)
 SEEN = re.compile(r"^(### What we see[^\n]*)\n.*?(?=^#|\Z)", re.S | re.M)
@@ -20,7 +16,6 @@ ASK = (
     "What do you see? Which of the bets are won? Write it down here, with the numbers."
 )
 NAME = "hpkit-class"
-LIMIT = 600  # seconds for each notebook that is handed in
 README = """hpkit: how machines learn to see when two photos show the same thing
 
 You need Python 3.11 to 3.14. Do this once, in this folder:
@@ -59,45 +54,3 @@ def for_students(notebook: nbformat.NotebookNode) -> None:
             cell.source = SEEN.sub(rf"\1\n\n{ASK}\n\n", text).strip()
     notebook.cells = [cell for cell in notebook.cells if cell.source]
     notebook.metadata.pop("hpkit", None)  # a stamp is of outputs
-
-
-def marks(executed: Path) -> dict[str, str]:
-    """The exercises that a notebook checked: ✓ right, ✗ wrong, – not attempted."""
-    cells = nbformat.read(executed, 4).cells
-    outputs = [output for cell in cells for output in cell.get("outputs", [])]
-    said = "".join(output.get("text", "") for output in outputs)
-    return {name: sign for sign, name in re.findall(r"^([✓✗–]) (\w+):", said, re.M)}
-
-
-def hand_in(folder: Path) -> pd.DataFrame:
-    """Run what each student handed in, FOLDER/STUDENT/*.ipynb; a row per exercise.
-
-    Bets and tries are kept apart for each student. Raises ValueError where there are no
-    notebooks.
-    """
-    if not folder.is_dir():
-        raise ValueError(f"{folder}: no folder, expected one of STUDENT/*.ipynb")
-    rows = []
-    for student in sorted(path for path in folder.iterdir() if path.is_dir()):
-        notebooks = sorted(student.glob("*.ipynb"))
-        if not notebooks:
-            continue
-        out = (folder / "run" / student.name).resolve()
-        os.environ["HPKIT_PROGRESS"] = str(out)
-        given = [{} for _ in notebooks]
-        summary(asyncio.run(run(notebooks, given, out, LIMIT)))
-        rows += _rows(student.name, out)
-    if not rows:
-        raise ValueError(f"{folder}: no notebooks, expected {folder}/STUDENT/*.ipynb")
-    return pd.DataFrame(rows)
-
-
-def _rows(student: str, out: Path) -> list[dict[str, str]]:
-    rows = []
-    for path in sorted(out.glob("*/*.ipynb")):
-        found = marks(path)
-        if path.parent.name == "unfinished":
-            found["runs to its end"] = "✗"
-        same = {"student": student, "notebook": path.stem}
-        rows += [same | {"exercise": e, "mark": mark} for e, mark in found.items()]
-    return rows

@@ -1,10 +1,12 @@
 """What a reader does: bets on a verdict, answers exercises, and sees how it went.
 
 All of it is kept in the reader's own files, in the cache folder or where HPKIT_PROGRESS
-says.
+says. Where HPKIT_CHECKED names a file, each check adds a line to it: `hpkit marks`
+reads results there, as data, and not in what was printed.
 """
 
 import getpass
+import json
 import os
 import pkgutil
 import re
@@ -28,6 +30,7 @@ from hpkit.files import (
 from hpkit.lessons import exercises
 
 VERDICTS = (HOLDS, FAILS, OPEN)
+RIGHT, WRONG, NOT_ATTEMPTED = "right", "wrong", "not attempted"
 
 
 def predict(claim: str, verdict: str, confidence: float = ...) -> None:
@@ -119,16 +122,22 @@ def report() -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["exercise", "tries", "right", "last"])
 
 
-def checks() -> dict[str, Callable[[object], str]]:
-    """The checks of all chapters by the exercise's name, from each `EXERCISES`.
+def chapters() -> dict[str, dict[str, Callable[[object], str]]]:
+    """The `EXERCISES` of each chapter, by "ch01" and so on, then by name.
 
     A check takes an answer and gives "" if it is right, else a hint.
     """
     found = {}
     for module in pkgutil.iter_modules(exercises.__path__):
         chapter = import_module(f"{exercises.__name__}.{module.name}")
-        found |= getattr(chapter, "EXERCISES", {})
+        if hasattr(chapter, "EXERCISES"):
+            found[module.name] = chapter.EXERCISES
     return found
+
+
+def checks() -> dict[str, Callable[[object], str]]:
+    """The checks of all chapters by the exercise's name."""
+    return {name: one for asked in chapters().values() for name, one in asked.items()}
 
 
 def check(exercise: str, answer: object) -> None:
@@ -141,18 +150,30 @@ def check(exercise: str, answer: object) -> None:
     if exercise not in known:
         raise ValueError(f"no exercise {exercise!r}: there are {', '.join(known)}")
     if answer is ...:
+        _note_result(exercise, NOT_ATTEMPTED)
         print(f"– {exercise}: not attempted yet")
         return
     try:
         hint = known[exercise](answer)
     except Exception as error:  # an answer that breaks its check is a mistake, too
         hint = f"your answer raised {type(error).__name__}: {error}"
+    _note_result(exercise, WRONG if hint else RIGHT, hint)
     before = _kept("exercises").get(exercise, {"tries": 0, "right": False})
     now = datetime.now(UTC).isoformat(timespec="seconds")
     if not before["right"]:
         tries = {"tries": before["tries"] + 1, "right": not hint, "last": now}
         _keep("exercises", exercise, tries)
     print(f"✗ {exercise}: {hint}" if hint else f"✓ {exercise}: right")
+
+
+def _note_result(exercise: str, mark: str, hint: str = "") -> None:
+    """Add a line of JSON to the file that HPKIT_CHECKED names, where it names one."""
+    path = os.environ.get("HPKIT_CHECKED")
+    if not path:
+        return
+    line = json.dumps({"exercise": exercise, "mark": mark, "hint": hint})
+    with open(path, "a", encoding="utf-8") as file:
+        file.write(f"{line}\n")
 
 
 def user() -> str:

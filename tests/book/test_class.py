@@ -4,10 +4,8 @@ import zipfile
 from pathlib import Path
 
 import nbformat
-import pandas as pd
 import pytest
 from anatomy import complaints
-from nbformat.v4 import new_code_cell, new_notebook
 
 from hpkit.__main__ import main
 from hpkit.book import classroom, parameters
@@ -67,32 +65,6 @@ def test_solutions_and_outputs_are_gone_and_nothing_else(path, given):
     known = complaints(path)
     new = [said for said in complaints(given / "notebooks" / path.name) if said not in known]
     assert new == [*missed, "its cells were not all run once, in order"]
-
-
-def handed_in(path: Path, *answers: str) -> None:
-    checks = [f"check('overlap_of_larger', {answer})" for answer in answers]
-    cells = ["from hpkit.lessons.progress import check", *checks]
-    notebook = new_notebook(cells=[new_code_cell(cell) for cell in cells])
-    path.parent.mkdir(parents=True)
-    nbformat.write(notebook, path)
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(120)
-def test_what_students_hand_in_is_a_row_each(tmp_path, monkeypatch, capsys):
-    """Two hand in notebooks of one name; a third one's breaks before its exercise."""
-    monkeypatch.setenv("HPKIT_PROGRESS", "")
-    handed_in(tmp_path / "anna" / "one.ipynb", "...", "0.8")
-    handed_in(tmp_path / "ben" / "one.ipynb", "...")
-    handed_in(tmp_path / "eve" / "one.ipynb", "1 / 0")
-    assert main(["marks", str(tmp_path)]) == 0
-    found = pd.read_csv(tmp_path / "marks.csv").to_numpy().tolist()
-    assert found == [["anna", "one", "overlap_of_larger", "✗"],
-                     ["ben", "one", "overlap_of_larger", "–"],
-                     ["eve", "one", "runs to its end", "✗"]]
-    assert "✗" in capsys.readouterr().out
-    (tries,) = (tmp_path / "run" / "anna").glob("exercises-*.json")
-    assert '"tries": 1' in tries.read_text()
 
 
 @pytest.mark.slow

@@ -1,0 +1,392 @@
+"""Marks of a class: whose a hand-in is, what it may do, and what comes of it."""
+
+import json
+import os
+import shutil
+import tempfile
+import zipfile
+from pathlib import Path
+
+import nbformat
+import numpy as np
+import pandas as pd
+import pytest
+import thirty
+from nbformat.v4 import new_code_cell, new_notebook
+
+from hpkit.__main__ import main
+from hpkit.book import fence, hand_ins, invigilate, marking, marksheet
+from hpkit.book.hand_ins import Student, collect, owner_of
+from hpkit.book.marking import Chapter, Class, Outcome
+from hpkit.lessons import progress
+
+CHAPTERS = ("01_patches", "02_denoiser")
+
+
+# --- whose it is ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("place", "name", "number", "inside"), [
+    ("anna/01_patches.ipynb", "anna", "", "01_patches.ipynb"),
+    ("anna/week 1/x.ipynb", "anna", "", "week 1/x.ipynb"),
+    ("Ada Lovelace_1234567_assignsubmission_file_/x.ipynb", "Ada Lovelace", "1234567", "x.ipynb"),
+    ("Ada Lovelace_1234567_assignsubmission_file/x.ipynb", "Ada Lovelace", "1234567", "x.ipynb"),
+    ("Ada_Lovelace_12_assignsubmission_file_x.ipynb", "Ada_Lovelace", "12", "x.ipynb"),
+    ("CV-Homework 1-99/Ada O'Neil_12_assignsubmission_file_/a/x.ipynb", "Ada O'Neil", "12", "a/x.ipynb"),
+    ("lovelaceada_12345_678901_01_patches.ipynb", "lovelaceada", "12345", "01_patches.ipynb"),
+    ("lovelaceada_LATE_12345_678901_01_patches-1.ipynb", "lovelaceada", "12345", "01_patches-1.ipynb"),
+    ("submissions/lovelaceada_1_678901_x.ipynb", "lovelaceada", "1", "x.ipynb"),
+    ("anna_2024_01_patches.ipynb", "anna_2024", "", "anna_2024_01_patches.ipynb"),
+    ("anna_01_patches.ipynb", "anna", "", "anna_01_patches.ipynb"),
+    ("01_patches-anna.ipynb", "anna", "", "01_patches-anna.ipynb"),
+    ("01_patches (2) Anna Li.ipynb", "Anna Li", "", "01_patches (2) Anna Li.ipynb"),
+    ("02_denoiser (Anna Li).ipynb", "Anna Li", "", "02_denoiser (Anna Li).ipynb"),
+    ("group-2.ipynb", "group-2", "", "group-2.ipynb"),
+    ("Rene\u0301  B/x.ipynb", "René B", "", "x.ipynb"),
+])  # fmt: skip
+def test_a_students_name_is_told_rightly(place, name, number, inside):
+    owner = owner_of(tuple(place.split("/")), CHAPTERS)
+    assert (owner.name, owner.number, owner.place) == (name, number, inside)
+
+
+@pytest.mark.parametrize("place", [
+    "01_patches.ipynb", "01_patches-1.ipynb", "01_patches (1).ipynb", "01_patches-Copy1.ipynb",
+    "list of students.xlsx", "README.md",
+])  # fmt: skip
+def test_what_says_no_name_is_nobodys(place):
+    assert owner_of((place,), CHAPTERS) is None
+
+
+def test_leftovers_are_no_hand_ins_and_what_is_nobodys_is_told(tmp_path):
+    folder = tmp_path / "in"
+    for name in (*thirty.JUNK, "~$x.docx", "a/.git/config", "a/x.ipynb", "x.txt", "01_patches.ipynb"):
+        thirty.file(name, "{}")(folder)
+    (folder / "empty").mkdir()
+    students, lost = collect(folder, tmp_path / "out", CHAPTERS)
+    assert [(one.name, list(one.files)) for one in students] == [("a", ["x.ipynb"]), ("empty", [])]
+    assert lost == [
+        "01_patches.ipynb: says no student's name; put it into a folder of that name",
+        "x.txt: left aside, expected a folder, a .zip or a notebook",
+    ]
+
+
+def test_a_zip_of_the_whole_class_is_as_good_as_its_folder(tmp_path):
+    for name in ("anna/x.ipynb", "Ben Bo_7_assignsubmission_file_/x.ipynb", "anna/helper.py"):
+        thirty.file(name, name)(tmp_path / "in")
+    thirty.zipped("in/carla.zip", **{"x.ipynb": "carla"})(tmp_path)
+    made = shutil.make_archive(tmp_path / "all", "zip", tmp_path / "in")
+    told = []
+    for source in (tmp_path / "in", Path(made)):
+        students, lost = collect(source, tmp_path / source.stem / "un", CHAPTERS)
+        assert lost == []
+        told.append([[s.name, s.number, {k: p.read_text() for k, p in s.files.items()}] for s in students])
+    assert told[0] == told[1]
+    assert [name for name, *_ in told[0]] == ["Ben Bo", "anna", "carla"]
+
+
+def link(archive: zipfile.ZipFile) -> None:
+    info = zipfile.ZipInfo("link.ipynb")
+    info.external_attr = 0o120777 << 16
+    archive.writestr(info, "/etc/passwd")
+
+
+HARMFUL = {
+    "which leads out of it": lambda archive: archive.writestr("../../x.ipynb", "{}"),
+    "'/etc/x', which leads out": lambda archive: archive.writestr("/etc/x", "{}"),
+    "which leads out of it'": lambda archive: archive.writestr("..\\x.ipynb", "{}"),
+    "'C:/x', which leads out": lambda archive: archive.writestr("C:/x", "{}"),
+    "the link 'link.ipynb'": link,
+    "in 2,001 files, expected at most 500,000,000 in 2,000": lambda archive: [
+        archive.writestr(f"{number}.txt", "") for number in range(2001)],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("sentence", HARMFUL)
+def test_a_zip_made_to_harm_is_refused_and_nothing_else(sentence, tmp_path):
+    (tmp_path / "in").mkdir()
+    with zipfile.ZipFile(tmp_path / "in" / "eve.zip", "w") as archive:
+        HARMFUL[sentence](archive)
+    thirty.file("in/anna/x.ipynb", "{}")(tmp_path)
+    (anna, eve), lost = collect(tmp_path / "in", tmp_path / "deep" / "un", CHAPTERS)
+    assert (list(anna.files), anna.problems, lost) == (["x.ipynb"], [], [])
+    assert eve.files == {} and sentence.strip("'") in eve.problems[0]
+    assert not list(tmp_path.rglob("deep/**/*.ipynb")) and not (tmp_path / "x.ipynb").exists()
+
+
+def test_bombs_cut_zips_and_zips_in_zips_without_end_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(hand_ins, "MOST_BYTES", 100_000)
+    thirty.zipped("in/bomb.zip", zeros=bytes(100_001))(tmp_path)
+    thirty.zipped("in/liar.zip", zeros=bytes(90_000))(tmp_path)
+    liar = tmp_path / "in" / "liar.zip"
+    said = (90_000).to_bytes(4, "little")
+    liar.write_bytes(liar.read_bytes().replace(said, (90).to_bytes(4, "little")))
+    thirty.file("in/cut.zip", b"PK\3\4 and no more")(tmp_path)
+    inner = b""
+    for number in range(7):
+        thirty.zipped(f"{number}.zip", **{"a.zip": inner})(tmp_path)
+        inner = (tmp_path / f"{number}.zip").read_bytes()
+    thirty.file("in/deep.zip", inner)(tmp_path)
+    students, _ = collect(tmp_path / "in", tmp_path / "un", CHAPTERS)
+    told = {one.name: one.problems[0] for one in students}
+    assert [one.files for one in students] == [{}] * 4
+    assert "unpacks to 100,001 bytes" in told["bomb"] and "not a whole zip" in told["cut"]
+    assert "a zip in 5 zips" in told["deep"] and "zip" in told["liar"]
+    assert sum(path.stat().st_size for path in (tmp_path / "un").rglob("*")) < 100_000
+
+
+def test_a_hand_in_does_not_bring_its_own_hpkit(tmp_path):
+    for name in ("hpkit/__init__.py", "hpkit.py", "sitecustomize.py", "x.ipynb", "a.rar"):
+        thirty.file(f"in/anna/{name}", "")(tmp_path)
+    ((anna,), _) = collect(tmp_path / "in", tmp_path / "un", CHAPTERS)
+    assert list(anna.files) == ["x.ipynb"] and len(anna.problems) == 4
+
+
+def test_a_student_with_a_whole_environment_is_told_so(tmp_path, monkeypatch):
+    monkeypatch.setattr(hand_ins, "MOST_FILES", 3)
+    for number in range(5):
+        thirty.file(f"in/anna/{number}.txt", "")(tmp_path)
+    ((anna,), _) = collect(tmp_path / "in", tmp_path / "un", CHAPTERS)
+    assert len(anna.files) == 3 and anna.problems[0].startswith("more than 3 files")
+
+
+# --- what an exercise's mark is -------------------------------------------------------
+
+
+ONE = Chapter("01_small", tuple(thirty.RIGHT), None)
+
+
+def notebook(*cells: str) -> nbformat.NotebookNode:
+    return new_notebook(cells=[new_code_cell(cell) for cell in cells])
+
+
+def line(exercise: str, mark: str, hint: str = "") -> dict[str, str]:
+    return {"exercise": exercise, "mark": mark, "hint": hint}
+
+
+def test_every_exercise_has_a_mark_and_the_last_check_counts():
+    cells = notebook("check('positive_pairs', 1)", "x = 1\ncheck( \"overlap_of_larger\", x)",
+                     "# check('clean_draw', 1)")
+    checked = [line("positive_pairs", "right"), line("positive_pairs", "wrong", "look again")]
+    marks, hints = marking.marks_of(ONE, cells, checked)
+    assert marks == {"positive_pairs": "wrong", "overlap_of_larger": "not reached",
+                     "clean_draw": "taken out"}
+    assert hints == {"positive_pairs": "look again"}
+
+
+@pytest.mark.parametrize("junk", [
+    "", "✓ positive_pairs: right", "[]", "null", "[" * 100_000,
+    '{"exercise": "positive_pairs"}', '{"exercise": ["x"], "mark": "right", "hint": ""}',
+    '{"exercise": "no_such", "mark": "right", "hint": ""}',
+    '{"exercise": "positive_pairs", "mark": "best", "hint": ""}',
+    '{"exercise": "positive_pairs", "mark": "right", "hint": 3}',
+])  # fmt: skip
+def test_results_that_check_did_not_write_count_for_nothing(junk):
+    good = line("clean_draw", "right")
+    found, odd = invigilate.results(f"{json.dumps(good)}\n{junk}\n")
+    assert found == [good] and odd == bool(junk)
+
+
+def test_check_notes_what_it_prints(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("HPKIT_CACHE", str(tmp_path))
+    path = tmp_path / "checked.jsonl"
+    monkeypatch.setenv("HPKIT_CHECKED", str(path))
+    for answer in (..., 240, 120):
+        progress.check("positive_pairs", answer)
+    told, odd = invigilate.results(path.read_text())
+    assert odd == 0 and [one["mark"] for one in told] == ["not attempted", "wrong", "right"]
+    assert told[1]["hint"] and told[1]["hint"] in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("left", ["link", "pipe", "folder", "large", "nothing"])
+def test_only_plain_files_are_read_from_a_desk(left, tmp_path):
+    secret, path = tmp_path / "secret", tmp_path / "executed.ipynb"
+    secret.write_text("of another student")
+    if left == "link":
+        path.symlink_to(secret)
+    elif left == "pipe":
+        os.mkfifo(path)  # to open it would wait for ever
+    elif left == "folder":
+        path.mkdir()
+    elif left == "large":
+        path.write_text("x" * 101)
+    assert invigilate.plain_text(path, 100) == ""
+
+
+def test_the_chapter_is_told_by_its_exercises_or_its_name():
+    other = Chapter("02_denoiser", ("halfway_factor", "my_denoiser"), None)
+    both = [ONE, other]
+    mixed = notebook("check('positive_pairs', 1)", "check('my_denoiser', 1)\ncheck('halfway_factor', 1)")
+    assert marking.chapter_of(mixed, "x.ipynb", both) is other
+    assert marking.chapter_of(notebook("1"), "a/01_small (1).ipynb", both) is ONE
+    assert marking.chapter_of(notebook("1"), "essay.ipynb", both) is None
+
+
+def test_the_chapters_are_those_of_the_package():
+    by_notebook = {c.name: set(c.exercises) for c in marking.chapters_given([])}
+    by_module = {name: set(asked) for name, asked in progress.chapters().items()}
+    assert {f"ch{name[:2]}": asked for name, asked in by_notebook.items()} == by_module
+
+
+@pytest.mark.parametrize("content", [b"", b"{}", b"\xff\xfe", b"[1, 2]", b'{"cells": 3, "nbformat": 4}'])
+def test_what_is_no_notebook_is_one_sentence(content, tmp_path):
+    (tmp_path / "x.ipynb").write_bytes(content)
+    with pytest.raises(ValueError, match="not a notebook") as raised:
+        marking.read_cells(tmp_path / "x.ipynb")
+    assert "\n" not in str(raised.value) and len(str(raised.value)) < 200
+
+
+@pytest.mark.parametrize("cell", [
+    "from hpkit.lessons.progress import check, checks", "from hpkit.lessons import progress\nprogress.checks()",
+    "import os\nos.environ['HPKIT_CHECKED']", "from hpkit.lessons.exercises.ch01 import EXERCISES",
+])  # fmt: skip
+def test_a_cell_that_reaches_for_the_marks_is_named(cell):
+    assert marking.suspicions(notebook("1", cell))[0].startswith("cell 2 mentions ")
+
+
+def test_no_chapter_as_it_is_given_out_reaches_for_the_marks():
+    for chapter in marking.chapters_given([]):
+        assert marking.suspicions(marking.read_cells(chapter.notebook)) == []
+
+
+# --- the tables -----------------------------------------------------------------------
+
+
+def test_a_spreadsheet_opens_the_tables_and_executes_nothing(tmp_path):
+    students = [Student("=cmd|' /C calc'!A0", "12", "Moodle", problems=["-1+2: odd"]), Student("Zoë")]
+    outcome = Outcome({"positive_pairs": "right", "overlap_of_larger": "taken out"},
+                      {"positive_pairs": "@SUM(A1)"})
+    made = Class(students, [ONE], {("Zoë", "", "01_small"): outcome}, [], "")
+    marksheet.write(made, tmp_path)
+    for name in ("marks.csv", "grades.csv", "moodle.csv"):
+        assert (tmp_path / name).read_bytes().startswith(b"\xef\xbb\xbf")
+        table = pd.read_csv(tmp_path / name, encoding="utf-8-sig", dtype=str, keep_default_na=False)
+        assert not np.any([[cell.startswith(marksheet.FORMULA) for cell in row] for row in table.to_numpy()])
+    marks = pd.read_csv(tmp_path / "marks.csv", keep_default_na=False)
+    assert marks.mark.tolist() == ["not handed in"] * 3 + ["right", "taken out", "not handed in"]
+    grades = pd.read_csv(tmp_path / "grades.csv")
+    assert grades.right.tolist() == [0, 1] and grades.percent.tolist() == [0.0, 33.3]
+    moodle = pd.read_csv(tmp_path / "moodle.csv")
+    assert moodle.columns.tolist() == ["Identifier", "Full name", "Grade", "Maximum Grade",
+                                       "Last modified (grade)"]
+    assert moodle.Identifier.tolist() == ["Participant 12"]
+    assert "overlap_of_larger was taken out" in (tmp_path / "report.md").read_text(encoding="utf-8")
+
+
+def test_a_class_of_which_nothing_can_be_read_still_gets_its_report(tmp_path, capsys):
+    thirty.file("in/anna/x.ipynb", "{")(tmp_path)
+    assert main(["marks", str(tmp_path / "in")]) == 0
+    assert "no notebook could be read" in capsys.readouterr().out
+    assert "x.ipynb: not a notebook" in (tmp_path / "in-marks" / "report.md").read_text()
+
+
+# --- from the folder to the marks -----------------------------------------------------
+
+
+def marks_in(out: Path) -> dict[str, list[str]]:
+    table = pd.read_csv(out / "marks.csv", dtype=str, keep_default_na=False)
+    return table.groupby("student", sort=False).mark.agg(list).to_dict()
+
+
+TRAINS = ("from hpkit.files import cache_folder\nrun = cache_folder() / 'run'\n"
+          "print(run.read_text() if run.exists() else 'trained anew')\nrun.write_text('{}')")
+
+
+@pytest.mark.timeout(300)
+def test_four_hand_ins_of_which_three_are_broken(tmp_path, capsys):
+    """A dead kernel, a file of macOS, a cut one, no file, a fake; then two are taken away."""
+    folder, given = tmp_path / "in", tmp_path / "given" / thirty.FILE
+    thirty.file(f"given/{thirty.FILE}", thirty.text(thirty.OPEN, TRAINS.format("of the chapter")))(tmp_path)
+    odd = {"positive_pairs": "print('x', end='')", "overlap_of_larger": "import os; os._exit(1)"}
+    thirty.file(f"=anna/{thirty.FILE}", thirty.text(first=TRAINS.format("of anna"), **odd))(folder)
+    thirty.file(f"=anna/._{thirty.FILE}", b"\0\5\x16\7")(folder)
+    thirty.file(f"cut/{thirty.FILE}", "{")(folder)
+    thirty.zipped("fake.zip", **{thirty.FILE: thirty.text(
+        thirty.FIRST_OPEN, TRAINS.format("fake") + ";open('made', 'w')", positive_pairs=thirty.PRINTED)})(folder)
+    (folder / "none").mkdir()
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    command = ["marks", str(folder), str(given), "--jobs", "2"]
+    assert main(command) == 0
+    absent = ["not handed in"] * 3
+    expected = {"'=anna": ["right", "not reached", "not reached"], "cut": absent,
+                "fake": ["not attempted", "right", "right"], "none": absent}
+    out = tmp_path / "in-marks"
+    assert marks_in(out) == expected
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+    for name in ("_anna", "fake"):  # each begins with what the chapter trained
+        ran = nbformat.read(out / "executed" / name / thirty.FILE, 4)
+        assert ran.cells[1].outputs[0].text.startswith("of the chapter")
+    assert (out / "given" / thirty.CHAPTER / "cache" / "run").read_text() == "of the chapter"
+    capsys.readouterr()
+    shutil.rmtree(folder / "cut")
+    (folder / "fake.zip").unlink()
+    assert main(command) == 0
+    told = capsys.readouterr().out
+    assert "[1/1] =anna, 01_small: 1 of 3 right (kept)" in told
+    assert marks_in(out) == {name: expected[name] for name in ("'=anna", "none")}
+    assert [path.name for path in (out / "executed").iterdir()] == ["_anna"]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_a_class_of_thirty(tmp_path):
+    folder, given, cases = thirty.make(tmp_path)
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    assert main(["marks", str(folder), str(given), "--timeout", "20", "--jobs", "2"]) == 0
+    out = tmp_path / "handed_in-marks"
+    found = marks_in(out)
+    assert {name.lstrip("'"): tuple(marks) for name, marks in found.items()} == {
+        case.student: case.marks for case in cases}
+    assert len(found) == 30
+    report = (out / "report.md").read_text(encoding="utf-8")
+    for case in cases:
+        _, _, own = report.partition(f"\n### {case.student}")
+        assert bool(own) == bool(case.problem), case.student
+        assert case.problem in own.partition("\n### ")[0]
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+    spied = report.partition("### zz-spy")[2]
+    if not fence.missing():
+        assert "Network is unreachable" in spied and "AssertionError" not in spied
+        assert "FileNotFoundError" in spied or "Read-only file system" in spied
+    assert main(["marks", str(folder), str(given), "--timeout", "20", "--jobs", "2"]) == 0
+    assert marks_in(out) == found
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+def test_without_a_fence_it_says_so_and_marks_all_the_same(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(fence, "missing", lambda: "this system forbids it")
+    thirty.file(f"given/{thirty.FILE}", thirty.text(thirty.OPEN))(tmp_path)
+    thirty.file(f"in/anna/{thirty.FILE}", thirty.text())(tmp_path)
+    given = str(tmp_path / "given" / thirty.FILE)
+    assert main(["marks", str(tmp_path / "in"), given]) == 0
+    assert "ran with network" in capsys.readouterr().out
+    assert marks_in(tmp_path / "in-marks") == {"anna": ["right"] * 3}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+def test_a_chapter_that_does_not_run_here_marks_nobody(tmp_path, capsys):
+    thirty.file(f"given/{thirty.FILE}", thirty.text(thirty.OPEN, "1 / 0"))(tmp_path)
+    thirty.file(f"in/anna/{thirty.FILE}", thirty.text())(tmp_path)
+    given = str(tmp_path / "given" / thirty.FILE)
+    assert main(["marks", str(tmp_path / "in"), given]) == 2
+    said = capsys.readouterr().err
+    assert "does not run here as it was given out" in said and "ZeroDivisionError" in said
+    assert not (tmp_path / "in-marks" / "marks.csv").exists()
+
+
+@pytest.mark.parametrize(("request_", "sentence"), [
+    ("{0}/none", "none: no folder, expected one of STUDENT/"),
+    ("{0}/empty", "empty: no hand-ins, expected STUDENT/*.ipynb in it"),
+    ("{0}/empty --out {0}/empty/here", "lies among the hand-ins, expected a place outside"),
+    (tempfile.gettempdir(), "expected a folder of hand-ins alone"),
+    ("{0}/empty {0}/bare.ipynb", "holds no exercise, so there is nothing to mark"),
+    ("{0}/empty {0}/odd.ipynb", "odd.ipynb: hpkit has no exercise 'no_such'"),
+])  # fmt: skip
+def test_a_request_for_marks_that_makes_no_sense_is_one_sentence(request_, sentence, tmp_path, capsys):
+    (tmp_path / "empty").mkdir()
+    nbformat.write(notebook("1"), tmp_path / "bare.ipynb")
+    nbformat.write(notebook("check('no_such', 1)"), tmp_path / "odd.ipynb")
+    assert main(["marks", *request_.format(tmp_path).split()]) == 2
+    out, said = capsys.readouterr()
+    assert sentence in said and said.count("\n") == 1 and not out and len(said) <= 320
