@@ -194,30 +194,6 @@ def histogram(
     return ax
 
 
-def learning_curve(
-    ax: Axes,
-    history: pd.DataFrame,
-    *,
-    ylabel: str,
-    title: str = "",
-    lines: dict[str, float] | None = None,
-) -> Axes:
-    """Training and validation loss by epoch.
-
-    history: columns epoch, loss, val_loss. lines: {label: level}, drawn dashed, to
-    compare with.
-    """
-    for column, name in (("loss", "train"), ("val_loss", "validation")):
-        ax.plot(history.epoch, history[column], "o-", color=COLOURS[name], label=name)
-    for number, (label, level) in enumerate((lines or {}).items()):
-        ax.axhline(level, ls=("--", ":", "-.")[number % 3], color="0.4", label=label)
-    ax.set(
-        xlabel="epoch", ylabel=ylabel, title=title, xticks=history.epoch, ylim=(0, None)
-    )
-    ax.legend(frameon=False)
-    return ax
-
-
 def compare_runs(
     ax: Axes, runs: dict[str, pd.DataFrame], *, ylabel: str, title: str = ""
 ) -> Axes:

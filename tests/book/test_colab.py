@@ -56,7 +56,7 @@ def test_an_address_is_written_everywhere_once(copy):
     colab.prepare(copy)
     once = files(copy)
     assert colab.address(copy) == "https://github.com/o/n"
-    assert once["README.md"].count(b"github/o/n/blob/HEAD/notebooks/01_patches.ipynb") == 1
+    assert once["README.md"].count(b"github/o/n/blob/HEAD/notebooks/00_first_match.ipynb") == 1
     for path in notebooks:
         cells = nbformat.read(path, 4).cells
         title, _, badges, _, after, *_ = cells[0].source.split("\n")

@@ -56,7 +56,7 @@ def test_files_of_parameters_fit_the_notebooks(path):
 @pytest.mark.repeats
 @pytest.mark.skipif(OLDER, reason=NO_NEWER)
 def test_trained_numbers_hold_on_an_older_processor(tmp_path, monkeypatch):
-    """The newer instructions off, and so in float32: the mean error of three U-Nets barely moves.
+    """The newer instructions off, and so in float32: the error of a U-Net barely moves.
 
     Of the processor as it is, nbval's run of the chapter is compared so (see conftest.py).
     """

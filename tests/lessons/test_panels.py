@@ -1,6 +1,7 @@
 """What panels show is what the package computes: patches, rankings, counts, paired intervals."""
 
 import matplotlib
+import matplotlib.figure
 import numpy as np
 import pytest
 
@@ -8,12 +9,14 @@ from hpkit.data import photos
 from hpkit.data.noise import add_noise
 from hpkit.data.patches import LEVELS, PATCH_TYPES
 from hpkit.data.tasks import generate_tasks
+from hpkit.evaluation.baselines import raw_pixels
 from hpkit.evaluation.precision import average_precision, confusion, precision_recall
 from hpkit.evaluation.scores import POOLS, retrieval_by_query, verification
 from hpkit.experiments.arms import arm, at_scale, recorded
 from hpkit.experiments.claims import DESCRIPTOR, mae
 from hpkit.experiments.intervals import interval
-from hpkit.lessons.panels import neighbours, patch
+from hpkit.lessons import plots
+from hpkit.lessons.panels import first_match, neighbours, patch
 from hpkit.lessons.panels.arms import lead, pair
 
 matplotlib.use("Agg")
@@ -23,6 +26,38 @@ SEQUENCE = "v_chelsea"
 def title(ax):
     """At the left in the book's style, else in the middle."""
     return ax.get_title("left") or ax.get_title()
+
+
+# --- chapter 0 ----------------------------------------------------------------------------------
+
+def test_a_view_that_stays_is_the_photo_and_its_matches_are_right():
+    photo = photos.read_photo("coins")
+    same, truth = first_match.second_view(photo, 0.0)
+    assert np.abs(same.astype(int) - photo).mean() < 3 and np.allclose(truth, np.eye(3))
+    found = first_match.match_by(raw_pixels, photo, same, 60)
+    right = first_match.right_matches(found, truth)
+    assert len(right) > 40 and right.mean() > 0.9
+    assert not first_match.right_matches(found, np.array([[1, 0, 50], [0, 1, 0], [0, 0, 1.0]])).any()
+
+
+def test_noise_is_as_strong_as_asked_and_comes_again():
+    photo = np.full((80, 90), 128, np.uint8)
+    views = [first_match.second_view(photo, 0.0, noise, seed=3)[0] for noise in (10, 10, 20)]
+    assert np.array_equal(*views[:2])
+    assert [view.std() for view in views[1:]] == pytest.approx([10, 20], rel=0.05)
+
+
+def test_the_title_counts_what_is_drawn_green():
+    photo = photos.read_photo("coins")
+    found = first_match.match_by(raw_pixels, photo, photo, 40)
+    ax = matplotlib.figure.Figure().subplots()
+    first_match.show_pair(ax, photo, photo, found, np.eye(3), "Here ")
+    right = first_match.right_matches(found, np.eye(3)).sum()
+    assert title(ax) == f"Here {right} of {len(found.matches)} matches are right"
+    green = [line for line in ax.lines if line.get_color() == plots.COLOURS["positive"]]
+    assert len(green) == right > 0
+    agree = first_match.show_pair(ax, photo, photo, found)
+    assert title(agree) == f"{found.inliers.sum()} of {len(found.matches)} matches agree on one camera"
 
 
 # --- chapter 1 ----------------------------------------------------------------------------------

@@ -30,6 +30,11 @@ def test_nonsense_is_wrong_and_never_a_traceback(exercise, answer, capsys):
     assert said(capsys, exercise, answer).startswith(f"✗ {exercise}: ")
 
 
+def apart(numbers):
+    """The distances between all rows, (n, n)."""
+    return np.linalg.norm(numbers[:, None] - numbers, axis=2)
+
+
 def beyond(distances):
     """Distances of negatives beyond their positive; all of a row if there are none."""
     others = np.where(np.eye(len(distances), dtype=bool), 99.0, distances)
@@ -86,6 +91,14 @@ def flipped(differences):
     ("verdict_of", lambda lows, highs, s: "holds", "expected 'undecided'"),
     ("verdict_of", lambda lows, highs, s: "does not hold" if (highs < s).any() else
      "holds" if (lows > 0).all() else "undecided", "lows [0.2, 0.05]"),
+    ("how_many_distances", 400, "how many spots"),
+    ("the_disaster", "upside down", "turned upright"),
+    ("the_disaster", "both", "answer"),
+    ("one_of_a_kind", lambda n: apart(n).min(1).argmax(), "itself"),
+    ("one_of_a_kind", lambda n: apart(n).sum(1).argmax(), "together"),
+    ("one_of_a_kind", lambda n: (apart(n) + 99 * np.eye(len(n))).min(1).argmin(), "mistake"),
+    ("one_of_a_kind", apart, "one number of a row"),
+    ("one_of_a_kind", lambda n: 7, "expected 11"),
     ("clean_draw", 0.0256, "all four are wrong"),
     ("draws_needed", 71, "round up"),
     ("four_points", lambda a, b: dlt(b, a), "the other way round"),
@@ -106,6 +119,8 @@ def test_a_typical_mistake_gets_its_hint(exercise, answer, hint, capsys):
 
 
 @pytest.mark.parametrize("exercise, answer", [
+    ("how_many_distances", 40_000), ("the_disaster", "Mirrored"),
+    ("one_of_a_kind", lambda n: (apart(n) + 99 * np.eye(len(n))).min(1).argmax()),
     ("positive_pairs", 120), ("overlap_of_larger", 0.64), ("step_ap", 0.5),
     pytest.param("shrunken_tasks", [0.978, 0.864], marks=pytest.mark.slow),
     ("mutual", lambda d: d.argmin(0)[d.argmin(1)] == np.arange(len(d))),
@@ -133,7 +148,7 @@ def plain(a, p, n, margin):
 
 
 def test_an_unknown_exercise_is_named():
-    with pytest.raises(ValueError, match="no exercise 'pairs': there are positive_pairs"):
+    with pytest.raises(ValueError, match="no exercise 'pairs': there are how_many_distances"):
         progress.check("pairs", 3)
 
 

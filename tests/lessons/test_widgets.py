@@ -190,11 +190,6 @@ def test_patches_are_shown_on_one_grey_scale():
 
 
 def test_curves_draw_what_they_get():
-    ax = Figure().subplots()
-    history = pd.DataFrame({"epoch": [1, 2], "loss": [4.0, 2.0], "val_loss": [3.0, 2.5]})
-    plots.learning_curve(ax, history, ylabel="MAE", lines={"nothing": 5.0})
-    assert [line.get_label() for line in ax.lines] == ["train", "validation", "nothing"]
-    assert ax.lines[1].get_ydata().tolist() == [3.0, 2.5]
     ax = plots.precision_recall(Figure().subplots(), {"us": ([0, 1], [1, 0.5])})
     assert ax.lines[0].get_ydata().tolist() == [1, 0.5]
 

@@ -40,7 +40,7 @@ ALL = os.environ.get("HPKIT_BROWSER") == "all"  # as `make browser` asks: a minu
 NAMES = sorted(path.stem for path in NOTEBOOKS.glob("*.ipynb"))[:None if ALL else 1]
 # A chapter for each kind of panel: to look at, to train, and to climb with.
 # What is in the others runs without a page too, under nbval and in test_protocol.py.
-ALWAYS = {"01_patches", "02_denoiser", "10_final_model"}
+ALWAYS = {"00_first_match", "02_denoiser", "10_final_model"}
 CHAPTERS = [pytest.param(name, marks=[] if name in ALWAYS else [pytest.mark.repeats])
             for name in NAMES]
 CELLS = ["""
