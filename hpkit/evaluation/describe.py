@@ -1,6 +1,7 @@
 """Patches in, descriptors or denoised patches out, by a network or by any function."""
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 
 import numpy as np
 import torch
@@ -14,6 +15,7 @@ from hpkit.devices import (
     resolve_device,
     resolve_precision,
 )
+from hpkit.waiting import NETWORKS
 
 
 def describe(
@@ -74,29 +76,24 @@ def _outputs(
 ) -> Iterator[np.ndarray]:
     """The outputs, one batch of patches after the other."""
     _check(patches, batch_size)
-    modes = []
+    used = nullcontext(function)
     if isinstance(function, nn.Module):
         chosen = resolve_device(device)
-        keep_memory()
-        modes = [(module, module.training) for module in function.modules()]
-        function = _network(function, chosen, resolve_precision(precision, chosen))
         if chosen.type == "cpu":
             batch_size = min(batch_size, 128)  # more is slower
+        used = _as_function(function, chosen, resolve_precision(precision, chosen))
     flat = patches.reshape(-1, *patches.shape[-2:])
     starts = range(0, len(flat), batch_size)
-    try:
+    with used as call:
         for start in tqdm(starts, disable=not progress, unit="batch"):
             batch = flat[start : start + batch_size].copy()  # a function may change it
-            output = function(batch)
+            output = call(batch)
             if len(output) != len(batch):
                 raise ValueError(
                     f"{len(output)} outputs for {len(batch)} patches, expected one for "
                     "each"
                 )
             yield output
-    finally:
-        for module, mode in modes:
-            module.training = mode
 
 
 def _check(patches: np.ndarray, batch_size: int) -> None:
@@ -114,9 +111,26 @@ def _check(patches: np.ndarray, batch_size: int) -> None:
         raise ValueError(f"batch_size is {batch_size}, expected at least 1 patch")
 
 
-def _network(network: nn.Module, device: torch.device, precision: str) -> Callable:
-    """A network, put in eval mode, as a function of uint8 (n, height, width) arrays."""
-    network.to(device, memory_format=memory_layout(device)).eval()
+@contextmanager
+def _as_function(
+    network: nn.Module, device: torch.device, precision: str
+) -> Iterator[Callable]:
+    """A network in eval mode, as a function of uint8 (n, height, width) arrays.
+
+    Its train mode is put back at the end, and no other thread changes it until then.
+    """
+    keep_memory()
+    with NETWORKS:
+        modes = [(module, module.training) for module in network.modules()]
+        network.to(device, memory_format=memory_layout(device)).eval()
+        try:
+            yield _function(network, device, precision)
+        finally:
+            for module, mode in modes:
+                module.training = mode
+
+
+def _function(network: nn.Module, device: torch.device, precision: str) -> Callable:
 
     @torch.inference_mode()
     def call(batch: np.ndarray) -> np.ndarray:

@@ -15,7 +15,6 @@ from importlib import import_module
 from pathlib import Path
 
 import pandas as pd
-from filelock import FileLock
 
 from hpkit.experiments.intervals import FAILS, HOLDS, OPEN
 from hpkit.files import (
@@ -26,6 +25,7 @@ from hpkit.files import (
     write_json,
 )
 from hpkit.lessons import exercises
+from hpkit.waiting import file_lock
 
 VERDICTS = (HOLDS, FAILS, OPEN)
 
@@ -193,5 +193,5 @@ def _kept(kind: str) -> dict:
 def _keep(kind: str, name: str, value: dict) -> None:
     path = _file(kind)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{path}.lock"):  # two notebooks may be open
+    with file_lock(f"{path}.lock"):  # two notebooks may be open
         write_json(path, _kept(kind) | {name: value})

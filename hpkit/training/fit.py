@@ -2,8 +2,9 @@
 
 Training can be resumed from any of them. `list(fit(...))` trains to the end, a progress
 bar wraps it, and a plot redraws in its loop. The whole set lies on the device as uint8;
-a batch is cast to float when it is used. Only one run at a time can train in a process:
-dropout draws from torch's random state, which is put back after each epoch.
+a batch is cast to float when it is used. Dropout draws from torch's random state, which
+a process has only once. So trainings in several threads take turns, epoch by epoch, and
+the random state is put back after each.
 """
 
 import math
@@ -27,6 +28,7 @@ from hpkit.devices import (
 )
 from hpkit.training.optimizers import make_optimizer, make_schedule
 from hpkit.training.samplers import Sampler
+from hpkit.waiting import NETWORKS
 
 CHECK_EVERY = 100  # batches between two looks at the loss: each look makes a GPU wait
 
@@ -202,15 +204,16 @@ class _Run:
         """
         number, self.finished = self.done + 1, None
         batches = self._batches(number, stopped)
-        try:
-            yield batches
-            self._finish(number)
-        except Stopped:
-            self.was_stopped = True
-        finally:
-            batches.close()  # puts the random state back, also where a batch failed
-            if self.finished is None:
-                self.restore(self.good)
+        with NETWORKS:  # no other thread draws random numbers, or describes, meanwhile
+            try:
+                yield batches
+                self._finish(number)
+            except Stopped:
+                self.was_stopped = True
+            finally:
+                batches.close()  # puts the random state back, also where a batch failed
+                if self.finished is None:
+                    self.restore(self.good)
 
     def _batches(self, number: int, stopped: Callable[[], bool]) -> Iterator[Tensor]:
         """The batches, each at its learning rate.
