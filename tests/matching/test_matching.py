@@ -4,6 +4,7 @@ import io
 import json
 import shutil
 from functools import partial
+from itertools import permutations
 
 import cv2
 import numpy as np
@@ -13,7 +14,7 @@ from PIL import Image
 
 import hpkit
 from hpkit.data.geometry import MAGNIFICATION, cut, frames
-from hpkit.data.photos import keypoint_table, move, read_photo
+from hpkit.data.photos import keypoint_table, move, photo_table, read_photo
 from hpkit.data.strips import shrink
 from hpkit.evaluation.baselines import raw_pixels, rootsift
 from hpkit.evaluation.describe import describe
@@ -22,6 +23,7 @@ from hpkit.experiments.configs import DenoiserConfig, DescriptorConfig
 from hpkit.experiments.runs import network
 from hpkit.matching import images, keypoints, photos
 from hpkit.networks import pretrained
+from hpkit.record.matching import changed
 
 PHOTO = read_photo("camera")
 BY_PATCH = partial(keypoints.describe_keypoints, descriptor=rootsift)
@@ -214,6 +216,62 @@ def test_where_there_is_no_homography_there_is_none(points):
     homography, inliers = photos.fit_homography(points, points)
     assert homography is None and inliers.tolist() == [False] * len(points)
     assert photos.corner_error(homography, np.eye(3), (9, 9)) == np.inf
+
+
+def places_and_descriptors(image):
+    found = keypoints.detect(image, 500)
+    return keypoints.keypoint_frames(found)[:, :2], keypoints.opencv_rootsift(image, found)
+
+
+def fitted(first, second, ratio):
+    matches = photos.match(first[1], second[1], ratio=ratio)
+    return photos.fit_homography(first[0][matches[:, 0]], second[0][matches[:, 1]])
+
+
+@pytest.mark.parametrize("ratio", [0.9, None])
+def test_unrelated_photos_get_no_homography(ratio):
+    pictures = {name: read_photo(name) for name in photo_table().name if name != "motorcycle_left"}
+    white = np.random.RandomState(0).randint(0, 256, (3, 300, 400), dtype=np.uint8)
+    pictures |= {f"noise {i}": image for i, image in enumerate(white)}
+    found = {name: places_and_descriptors(image[:600, :800]) for name, image in pictures.items()}
+    wrong = [(one, other) for one, other in permutations(found, 2)
+             if fitted(found[one], found[other], ratio)[0] is not None]
+    assert not wrong and len(found) > 15
+
+
+@pytest.mark.parametrize("change", [lambda image: image[:, ::-1], lambda image: 255 - image])
+def test_a_mirrored_or_inverted_photo_gets_none_or_the_true_homography(change):
+    for name in ("flower", "page", "camera", "china"):
+        image = read_photo(name)[:600, :800]
+        other = np.ascontiguousarray(change(image))
+        homography, inliers = fitted(*map(places_and_descriptors, (image, other)), 0.9)
+        assert (homography is None and not inliers.any()) or (
+            np.allclose(homography / homography[2, 2], np.eye(3), atol=0.05))
+
+
+@pytest.mark.parametrize(("change", "strength"), [("viewpoint", 1.0), ("light", 1.0), ("noise", 60)])
+def test_changes_that_the_chapter_matches_still_get_theirs(change, strength):
+    for name in ("china", "camera", "coins"):
+        photo = read_photo(name)
+        image, truth = changed(photo, change, strength, np.random.RandomState(3))
+        homography, _ = fitted(*map(places_and_descriptors, (photo, image)), 0.9)
+        assert photos.corner_error(homography, truth, photo.shape) < 8
+
+
+@pytest.mark.parametrize(("pairs", "agree", "area", "expected"), [
+    # (n - 4) · C(n, k) · C(k, 4) · α^(k - 4), by hand; α = π · 1² / area
+    (6, 5, 100 * np.pi, 2 * 6 * 5 * 0.01),
+    (6, 6, 100 * np.pi, 2 * 1 * 15 * 0.01**2),
+    (9, 4, 100 * np.pi, np.inf),
+])
+def test_false_alarms_by_hand(pairs, agree, area, expected):
+    points = np.zeros((pairs, 2))
+    points[1:, 0] = np.linspace(area / 20, area / 10, pairs - 1)
+    points[1:, 1] = 10
+    found = photos.false_alarms(points, points, np.arange(pairs) < agree, 1.0)
+    assert found == pytest.approx(expected)
+    twice = np.concatenate([points, points])  # the same corners, found at another angle
+    assert photos.false_alarms(twice, twice, np.arange(2 * pairs) % pairs < agree, 1.0) == found
 
 
 def test_points_that_do_not_pair_are_refused():
