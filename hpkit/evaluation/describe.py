@@ -1,5 +1,6 @@
 """Patches in, descriptors or denoised patches out, by a network or by any function."""
 
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 
@@ -15,6 +16,7 @@ from hpkit.devices import (
     resolve_device,
     resolve_precision,
 )
+from hpkit.evaluation.distances import as_array
 from hpkit.waiting import NETWORKS
 
 
@@ -34,7 +36,7 @@ def describe(
     back. Raises ValueError for other patches.
     """
     outputs = [
-        np.asarray(output, np.float32)
+        output.astype(np.float32, copy=False)
         for output in _outputs(
             descriptor, patches, batch_size, device, precision, progress
         )
@@ -87,7 +89,7 @@ def _outputs(
     with used as call:
         for start in tqdm(starts, disable=not progress, unit="batch"):
             batch = flat[start : start + batch_size].copy()  # a function may change it
-            output = call(batch)
+            output = as_array(call(batch))
             if len(output) != len(batch):
                 raise ValueError(
                     f"{len(output)} outputs for {len(batch)} patches, expected one for "
@@ -109,6 +111,12 @@ def _check(patches: np.ndarray, batch_size: int) -> None:
         )
     if batch_size < 1:
         raise ValueError(f"batch_size is {batch_size}, expected at least 1 patch")
+    if patches.max() == 1:
+        warnings.warn(
+            "no pixel is over 1, of 255: were these patches scaled to 0..1 before they "
+            "became uint8? Give the grey levels as they are in the file",
+            stacklevel=4,
+        )
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from hpkit.data.patches import LEVELS, PATCH_TYPES
 from hpkit.data.tasks import Tasks
 from hpkit.devices import keep_memory, resolve_device
 from hpkit.evaluation.distances import (
+    as_array,
     count_nearer,
     nearest_neighbours,
     pair_distances,
@@ -176,8 +177,7 @@ def _points(
     """Descriptors (points, 16, d) on the device, checked unless they were already."""
     if isinstance(descriptors, _Checked):
         return descriptors.points
-    if isinstance(descriptors, Tensor):
-        descriptors = descriptors.detach().cpu().numpy()
+    descriptors = as_array(descriptors)
     shape = np.shape(descriptors)
     if (
         len(shape) != 3

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import torch
 
-from hpkit.evaluation.distances import distances
+from hpkit.evaluation.distances import as_array, distances
 from hpkit.matching.keypoints import detect, keypoint_frames
 
 CHUNK = 2**24  # distances held at once
@@ -37,7 +37,7 @@ def match(
     neighbour points back. Raises ValueError for NaN and for shapes that do not fit.
     """
     first, second = (
-        torch.as_tensor(np.asarray(part, np.float64)) for part in (first, second)
+        torch.as_tensor(as_array(part).astype(np.float64)) for part in (first, second)
     )
     if first.ndim != 2 or second.ndim != 2 or first.shape[1] != second.shape[1]:
         raise ValueError(
@@ -82,12 +82,11 @@ def fit_homography(
 
     first, second: (m, 2) pixels, with wrong pairs among them. threshold: pixels in the
     second photo. -> (3, 3) and bool (m,); None and no inliers where chance alone gives
-    as many that agree, see `false_alarms`, or where the view would be mirrored, which
-    no camera sees. RANSAC (Fischler and Bolles 1981) as OpenCV's USAC has it, with the
-    score of MAGSAC++ (Barath, Noskova, Ivashechkin and Matas, CVPR 2020). The same seed
-    gives the same answer.
+    as many that agree, see `false_alarms`, or the view is mirrored. RANSAC (Fischler
+    and Bolles 1981) as OpenCV's USAC has it, with the score of MAGSAC++ (Barath,
+    Noskova, Ivashechkin and Matas, CVPR 2020). The same seed gives the same answer.
     """
-    first, second = (np.asarray(part, np.float64) for part in (first, second))
+    first, second = (as_array(part).astype(np.float64) for part in (first, second))
     if first.shape != second.shape or first.ndim != 2 or first.shape[1] != 2:
         raise ValueError(
             f"points are {first.shape} and {second.shape}, expected (m, 2) twice"

@@ -239,3 +239,25 @@ def test_descriptors_that_are_all_alike_are_told(recwarn):
 def test_unknown_device_is_refused():
     with pytest.raises(ValueError, match="device"):
         matching(*synthetic(noise=0.5, points=30, pairs=10), device="abacus")
+
+
+@pytest.mark.parametrize("kind", [torch.float64, torch.bfloat16, torch.float16, torch.int16])
+def test_a_tensor_of_any_kind_is_scored(kind):
+    descriptors, tasks = synthetic(noise=0.8, points=30, pairs=50)
+    tensor = torch.from_numpy(np.round(descriptors * 9)).to(kind)
+    expected = evaluate(tensor.float().numpy(), tasks, device="cpu")
+    assert evaluate(tensor, tasks, device="cpu") == expected
+    if kind.is_floating_point:
+        assert evaluate(tensor.requires_grad_(), tasks, device="cpu") == expected
+
+
+@pytest.mark.parametrize(("descriptors", "sentence"), [
+    ("text", "a str of <U4, expected real numbers"),
+    ([[1, 2], [3]], "no numbers in an array"),
+    (np.ones((2, 16, 3), complex), "ndarray of complex128, expected real numbers"),
+    (np.full((2, 16, 3), None), "ndarray of object, expected real numbers"),
+    (None, "a NoneType of object"),
+])
+def test_what_is_no_number_is_refused(descriptors, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        evaluate(descriptors, synthetic(noise=0.8, points=30, pairs=50)[1])
