@@ -183,18 +183,11 @@ def ablate(
     executor: any concurrent.futures.Executor, dask's `Client(...).get_executor()`
     included. In one of processes each run takes one thread, unless `base` says how
     many. In threads one run waits for the other. If one run raises, what is finished is
-    kept. Raises ValueError for a name that is no field of `base`.
+    kept. Raises ValueError for a name that is no field of `base`, or has no values.
     """
     in_turn = executor is None or isinstance(executor, ThreadPoolExecutor)
     threads = base.threads or (None if in_turn else 1)
-    combinations = [
-        dict(zip(grid, values, strict=True)) for values in product(*grid.values())
-    ]
-    configs = [
-        varied(base, seed=seed, threads=threads, **changes)
-        for seed in seeds
-        for changes in combinations
-    ]
+    configs = _combinations(replace(base, threads=threads), {"seed": seeds, **grid})
     one = partial(_row, store=None if store is None else str(store))
     if executor is None:
         bar = tqdm(configs, disable=not progress, unit="run")
@@ -204,6 +197,18 @@ def ablate(
     for _ in tqdm(finished, total=len(futures), disable=not progress, unit="run"):
         pass
     return pd.DataFrame([future.result() for future in futures])
+
+
+def _combinations(base: Config, grid: dict[str, Iterable]) -> list[Config]:
+    """Every combination of the values, those of the first name outermost."""
+    chosen = {name: list(values) for name, values in grid.items()}
+    for name, values in chosen.items():
+        if not values:
+            raise ValueError(f"no value for {name}, expected at least one to train")
+    return [
+        varied(base, **dict(zip(chosen, values, strict=True)))
+        for values in product(*chosen.values())
+    ]
 
 
 def _row(config: Config, store: str | None, progress: bool = False) -> dict:

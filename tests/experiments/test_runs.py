@@ -337,6 +337,12 @@ def test_a_panel_beside_a_training_is_refused_and_nothing_stays_taken(descriptor
         assert executor.submit(run, noisy(descriptor), store=tmp_path).result().scores
 
 
+@pytest.mark.parametrize(("seeds", "grid", "name"), [([], {}, "seed"), ([0], {"lr": []}, "lr")])
+def test_a_table_of_nothing_is_refused(denoiser, tmp_path, seeds, grid, name):
+    with pytest.raises(ValueError, match=f"no value for {name}, expected at least one to train"):
+        ablate(denoiser, seeds, store=tmp_path, **grid)
+
+
 class run_in:
     """run(config, store=...).info for a pool: when it was finished says who trained it."""
 
