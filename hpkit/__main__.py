@@ -14,6 +14,7 @@ COMMANDS = {  # in the order in which they are shown
     "class": "pack the notebooks for students, without solutions and outputs",
     "marks": "run what students hand in, and tell who solved what",
     "colab": "pack the notebooks for Colab, or renew their first cells and badges",
+    "clean": "delete what hpkit keeps, and nothing else",
     "record": "make the recorded results of the repository anew",
 }
 

@@ -70,18 +70,14 @@ def environment() -> dict[str, str]:
     return there | {name: str(path) for name, path in folders.items() if path}
 
 
-def cut_short(notebook: nbformat.NotebookNode) -> str:
-    """The cell that ended the notebook before its end, in words; "" if none did.
+def cut_short(executed: Path) -> str:
+    """What ended a notebook before its last cell though papermill saw no failure; or "".
 
     papermill takes `sys.exit()` for success, and runs no further cell.
     """
-    own = [c for c in notebook.cells if ADDED not in c.metadata.get("tags", [])]
-    for number, cell in enumerate(own, 1):
-        for output in cell.get("outputs", []):
-            if output.output_type == "error" and output.ename == "SystemExit":
-                first_line = (cell.source.splitlines() or [""])[0]
-                return f"cell {number} ({first_line}): SystemExit, the rest did not run"
-    return ""
+    outputs = [o for c in nbformat.read(executed, 4).cells for o in c.get("outputs", [])]
+    ended = [o for o in outputs if o.output_type == "error" and o.ename == "SystemExit"]
+    return "SystemExit: the rest did not run" if ended else ""
 
 
 async def end(process: asyncio.subprocess.Process) -> None:
@@ -149,14 +145,11 @@ async def execute(
         if PORT_RACE in said:
             said = await papermill(source, part, parameters, timeout, limits)
         seconds = round(time.perf_counter() - start, 1)
-        if said:
+        if said := said or cut_short(part):
             if part.exists():
                 os.replace(part, lost)  # to look at
             return Result(source.stem, seconds, "failed", failure(lost, said))
         made = nbformat.read(part, 4)
-        if said := cut_short(made):
-            os.replace(part, lost)
-            return Result(source.stem, seconds, "failed", said)
         made.metadata.hpkit = record(made, stamped, parameters, seconds)
         nbformat.write(made, part)
         os.replace(part, target)  # only whole runs are ever found there

@@ -346,7 +346,7 @@ def test_an_early_end_is_a_failure_and_figures_are_shown_whatever_the_backend(
     ended = write(tmp_path / "02.ipynb", "# Two?", "import sys", "sys.exit(0)", "1 / 0")
     found = asyncio.run(run.run([shown, ended], [{}, {}], tmp_path / "out", 120))
     assert [result.status for result in found] == ["ran", "failed"]
-    assert found[1].error == "cell 3 (sys.exit(0)): SystemExit, the rest did not run"
+    assert found[1].error == "cell 3 (sys.exit(0)): SystemExit: 0"
     made = nbformat.read(tmp_path / "out" / "notebooks" / "01.ipynb", 4)
     assert "image/png" in made.cells[-1].outputs[-1].data
     assert not (tmp_path / "out" / "notebooks" / "02.ipynb").exists()
