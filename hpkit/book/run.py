@@ -75,9 +75,11 @@ def cut_short(executed: Path) -> str:
 
     papermill takes `sys.exit()` for success, and runs no further cell.
     """
-    outputs = [o for c in nbformat.read(executed, 4).cells for o in c.get("outputs", [])]
-    ended = [o for o in outputs if o.output_type == "error" and o.ename == "SystemExit"]
-    return "SystemExit: the rest did not run" if ended else ""
+    for cell in nbformat.read(executed, 4).cells:
+        for output in cell.get("outputs", []):
+            if output.output_type == "error" and output.ename == "SystemExit":
+                return "SystemExit: the rest did not run"
+    return ""
 
 
 async def end(process: asyncio.subprocess.Process) -> None:

@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import shutil
 from functools import partial
 from itertools import permutations
@@ -146,6 +147,28 @@ def test_other_images_are_refused(image, hint):
 def test_other_keypoints_are_refused(point):
     with pytest.raises(ValueError, match="keypoint 1 is "):
         keypoints.describe_keypoints(PHOTO, [cv2.KeyPoint(9, 9, 3), point], rootsift)
+
+
+@pytest.mark.parametrize(("point", "magnification", "sentence"), [
+    ((1e6, 5, 3, 0), 5, r"keypoint 1 is at 1e\+06, 5 .* more than a photo's size outside it, which"),
+    ((5, -1e30, 3, 0), 5, "more than a photo's size outside"),
+    ((5, 5, 1e9, 0), 5, "a region over 100 times as wide as the photo, which has 512 × 512 pixels"),
+    ((5, 5, 3, 0), 1e7, "a region over 100 times as wide"),
+    ((5, 5, 3, 0), 0, "magnification is 0, expected a finite number over 0"),
+    ((5, 5, 3, 0), -5, "magnification is -5"), ((5, 5, 3, 0), np.nan, "magnification is nan"),
+    ((5, 5, 3, 0), np.inf, "magnification is inf"),
+])
+def test_regions_far_from_the_photo_are_refused_at_once(point, magnification, sentence):
+    rows = np.array([(9, 9, 3, 0), point], float)
+    with pytest.raises(ValueError, match=sentence):
+        keypoints.keypoint_patches(PHOTO, rows, magnification)
+
+
+@pytest.mark.parametrize("function", [keypoints.detect,
+                                      lambda image: keypoints.keypoint_patches(image, [])])
+def test_a_photo_that_opencv_cannot_take_is_refused(function):
+    with pytest.raises(ValueError, match=r"\(32, 32767\), expected at most 32,766 pixels a side"):
+        function(np.zeros((32, 32_767), np.uint8))
 
 
 # --- matches -------------------------------------------------------------------------------------
@@ -422,6 +445,16 @@ def test_colour_palettes_deep_greys_and_turned_cameras_are_read():
     (encoded(Image.fromarray(PHOTO))[:20_000], "damaged"),
     (encoded(Image.fromarray(PHOTO), "JPEG")[:9_000], "damaged"),
     (encoded(Image.new("L", (20, 300))), "20 × 300 pixels, expected at least 32"),
+    (encoded(Image.new("L", (4000, 100))), "4000 × 100 pixels, shrunk to 800 × 20, expected at le"),
+    (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "a HEIC photo, as iPhones .* export it as JPEG"),
+    (b"\0\0\0\x1cftypavif\0\0\0\0avif", "an AVIF image: save it as JPEG"),
+    (b"%PDF-1.7 ...", "but a PDF"), (b"<?xml version='1.0'?><svg>", "a drawing"),
+    (b"\n<!DOCTYPE html><html>", "a web page, not the photo on it"),
+    (b"version https://git-lfs.github.com/spec/v1", "a Git LFS pointer"),
+    (b"PK\x03\x04...", "a zip"), (bytearray(b"hello" * 300_000), "this file: not an image"),
+    (memoryview(b""), "an empty file"), (".", "a folder, expected an image file"),
+    ("x" * 100_000, "xxx...: not found"), (None, "data is a NoneType, expected the bytes"),
+    (PHOTO, "data is a ndarray, expected the bytes of an image file, or its path"),
     (encoded(Image.new("1", (7200, 7000))), "7200 × 7000 pixels, expected at most 50 megapixels"),
     (encoded(Image.new("1", (20_000, 20_000))), "expected at most 50 megapixels"),
 ])
@@ -429,6 +462,43 @@ def test_other_files_are_refused_in_one_sentence(data, hint, recwarn):
     with pytest.raises(ValueError, match=hint) as error:
         images.read_image(data)
     assert "\n" not in str(error.value) and not len(recwarn)
+
+
+@pytest.mark.parametrize("options", [{"longest": 0}, {"longest": float("nan")},
+                                     {"limit_megapixels": -1}])
+def test_limits_that_let_nothing_through_are_refused(options):
+    with pytest.raises(ValueError, match="expected at least 32 pixels and more than 0 megapixels"):
+        images.read_image(encoded(Image.fromarray(PHOTO)), **options)
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root may read everything")
+def test_a_photo_that_may_not_be_read_is_not_called_damaged(tmp_path):
+    (tmp_path / "a.png").write_bytes(encoded(Image.fromarray(PHOTO)))
+    (tmp_path / "a.png").chmod(0)
+    with pytest.raises(ValueError, match=r"a.png: cannot be read \(Permission denied\)"):
+        images.read_image(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize(("mode", "spoil", "share"), [
+    (np.float32, -9999, 1), (np.float32, 3.4e38, 1), (np.float32, np.nan, 1),
+    (np.float32, -9999, 20_000), (np.uint16, 65535, 1), (np.int32, -(2**31), 100),
+])
+def test_a_few_broken_pixels_leave_the_photo_as_it_is(mode, spoil, share):
+    deep = PHOTO.astype(mode) * 3
+    expected = images.read_image(encoded(Image.fromarray(deep), "TIFF")).astype(int)
+    deep.ravel()[np.random.RandomState(0).permutation(deep.size)[:share]] = spoil
+    found = images.read_image(encoded(Image.fromarray(deep), "TIFF"))
+    assert np.median(np.abs(found - expected)) <= 2
+    assert np.corrcoef(found.flat, PHOTO.flat)[0, 1] > (0.8 if share > 1000 else 0.99)
+
+
+def test_a_value_for_no_data_is_taken_from_the_file():
+    deep = PHOTO.astype(np.float32) / 255
+    deep[: len(deep) // 2] = -1
+    data = encoded(Image.fromarray(deep), "TIFF", tiffinfo={images.NODATA: "-1"})
+    found = images.read_image(data)
+    half = len(PHOTO) // 2
+    assert np.abs(found[half:].astype(int) - PHOTO[half:]).mean() < 8 and not found[:half].any()
 
 
 def test_too_many_pixels_are_refused_before_they_are_decoded(monkeypatch):
