@@ -24,7 +24,7 @@ from hpkit.files import named_folder
 PORT_RACE = "Kernel died before replying to kernel_info"
 PATIENCE = 20  # seconds that papermill has to end its kernel
 
-FOLDERS = ("HPKIT_CACHE", "HPKIT_DATA", "HPKIT_RUNS")
+FOLDERS = ("HPKIT_CACHE", "HPKIT_DATA", "HPKIT_RUNS", "HPKIT_PROGRESS")
 # A backend for matplotlib that shows nothing in a notebook, and Python without asserts.
 TAKES = ("MPLBACKEND", "PYTHONOPTIMIZE")
 
@@ -71,7 +71,7 @@ def environment() -> dict[str, str]:
 
 
 def cut_short(executed: Path) -> str:
-    """What ended a notebook before its last cell though papermill saw no failure; or "".
+    """What ended a notebook early though papermill saw no failure; else "".
 
     papermill takes `sys.exit()` for success, and runs no further cell.
     """
