@@ -37,7 +37,7 @@ def usage() -> str:
 
 def main(argv: list[str] | None = None) -> int:
     """The exit status; 2, with one sentence, where the request makes no sense."""
-    for stream in (sys.stdout, sys.stderr):  # a terminal may have no ✓ and no ×
+    for stream in (sys.stdout, sys.stderr):  # a terminal may have no sign for ✓
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
     name, *rest = (sys.argv[1:] if argv is None else argv) or ["--help"]
