@@ -56,8 +56,8 @@ class Tasks:
     distractors: np.ndarray  # int (distractors,): rows, meant is their reference patch
 
     def __post_init__(self) -> None:
-        for field in FILES:
-            rows = getattr(self, field).view()
+        for field in (*FILES, "sequence"):
+            rows = np.asarray(getattr(self, field)).view()
             rows.flags.writeable = False  # they are shared by all who ask
             object.__setattr__(self, field, rows)
         counts = {field: len(getattr(self, field)) for field in FILES}

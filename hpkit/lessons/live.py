@@ -320,7 +320,11 @@ def ending(step: Progress, config: Config) -> str:
         )
     if step.status == "diverged":
         return f"diverged: {TrainingDiverged(done + 1, config.lr)}"
-    return f"finished after {done} of {done} epochs, validation loss {loss.item():.4g}"
+    told = f"finished after {done} of {done} epochs, validation loss {loss.item():.4g}"
+    margin = getattr(config, "margin", None)
+    if margin and math.isclose(loss.item(), margin, rel_tol=1e-3):
+        told += ": that is the margin, so all descriptors are alike, a collapse"
+    return told
 
 
 def told_apart(configs: list[Config], names: Iterable[str]) -> list[str]:

@@ -263,3 +263,24 @@ def test_one_network_used_in_threads_is_in_eval_mode_for_all() -> None:
         found = list(executor.map(lambda _: describe(network, PATCHES["clean"], batch_size=2, **CPU),
                                   range(12)))
     assert all(np.array_equal(one, expected) for one in found) and network.training
+
+
+class Collapsed(torch.nn.Module):
+    """Answers everything with one vector, but for a millionth."""
+
+    def __init__(self):
+        super().__init__()
+        self.answer = torch.nn.Parameter(torch.ones(8))
+
+    def forward(self, patches):
+        return self.answer + 1e-6 * patches.mean((1, 2, 3))[:, None]
+
+
+def test_a_collapsed_network_is_named_once(recwarn) -> None:
+    sampler = TASKS["l2net"][1]
+    options = {"epochs": 3, "lr": 1e-6, "batch_size": 4, **CPU}
+    list(fit(L2Net(seed=0), sampler, sampler, **options))
+    assert not [w for w in recwarn if "collapsed" in str(w.message)]
+    list(fit(Collapsed(), sampler, sampler, **options))
+    told = [str(w.message) for w in recwarn if "collapsed" in str(w.message)]
+    assert len(told) == 1 and told[0].startswith("epoch 1: the network gives nearly the same")
