@@ -106,12 +106,7 @@ clean:  ## delete what was made here: .venv, the book, caches of the tools
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 clean-cache: $(STAMP)  ## delete what hpkit keeps (HPKIT_CACHE, HPKIT_RUNS), but not HPatches
-	$(BIN)/python -c "import shutil; from hpkit.files import cache_folder; \
-	    from hpkit.experiments.store import store_folder; \
-	    [print('deleting', path) or shutil.rmtree(path) for path in \
-	        [*cache_folder().glob('photos-v*'), *cache_folder().glob('scenes-v*'), \
-         cache_folder() / 'converted', store_folder()] \
-	    if path.exists()]"
+	$(BIN)/hpkit clean
 
 # A half-made environment is removed: the next try starts afresh.
 $(BIN)/python:

@@ -14,6 +14,7 @@ COMMANDS = {  # in the order in which they are shown
     "class": "pack the notebooks for students, without solutions and outputs",
     "marks": "run what students hand in, and tell who solved what",
     "colab": "pack the notebooks for Colab, or renew their first cells and badges",
+    "clean": "delete what hpkit keeps, and nothing else",
     "record": "make the recorded results of the repository anew",
 }
 
@@ -36,6 +37,9 @@ def usage() -> str:
 
 def main(argv: list[str] | None = None) -> int:
     """The exit status; 2, with one sentence, where the request makes no sense."""
+    for stream in (sys.stdout, sys.stderr):  # a terminal may have no sign for ✓
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
     name, *rest = (sys.argv[1:] if argv is None else argv) or ["--help"]
     if name in ("-h", "--help"):
         print(usage())

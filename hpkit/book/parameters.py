@@ -12,6 +12,8 @@ from pathlib import Path
 
 import yaml
 
+from hpkit.data.sets import data_name, data_set
+
 
 def defaults(notebook: Path) -> dict[str, object]:
     """Name and default of each parameter that papermill finds in the notebook."""
@@ -34,6 +36,11 @@ def defaults(notebook: Path) -> dict[str, object]:
 def fitted(name: str, value: object, default: object) -> object:
     """The value in the type of the default; ValueError if it does not fit."""
     if isinstance(default, list) and isinstance(value, list):
+        if default and not value:
+            raise ValueError(
+                f"{name}: the list is empty, expected at least one value, as in the "
+                f"default {default!r}"
+            )
         return [fitted(name, v, default[0]) for v in value] if default else value
     if default is None or type(value) is type(default):
         return value
@@ -78,6 +85,18 @@ def read_values(pairs: list[list[str]], file: str | None) -> dict[str, object]:
                 "true, false, null, or a list of these"
             )
     return in_file | given
+
+
+def placed(values: dict[str, object]) -> dict[str, object]:
+    """The values, with the path of `data` made absolute.
+
+    A notebook runs in its own folder, where a path from here would lead elsewhere.
+    Raises FileNotFoundError where there is no such folder or zip.
+    """
+    if not isinstance(values.get("data"), str):
+        return values
+    data_set(values["data"])  # there is one
+    return {**values, "data": data_name(values["data"])}
 
 
 def assign(

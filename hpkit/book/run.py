@@ -18,10 +18,15 @@ import yaml
 
 from hpkit.book.executed import ADDED, Result, kept, record
 from hpkit.book.stamps import stamp
+from hpkit.files import named_folder
 
 # Two kernels that start at the same moment can take the same port (known to papermill).
 PORT_RACE = "Kernel died before replying to kernel_info"
 PATIENCE = 20  # seconds that papermill has to end its kernel
+
+FOLDERS = ("HPKIT_CACHE", "HPKIT_DATA", "HPKIT_RUNS", "HPKIT_PROGRESS")
+# A backend for matplotlib that shows nothing in a notebook, and Python without asserts.
+TAKES = ("MPLBACKEND", "PYTHONOPTIMIZE")
 
 
 async def papermill(
@@ -41,7 +46,7 @@ async def papermill(
     # A file, for kernels keep a pipe open.
     with tempfile.TemporaryFile("w+", errors="replace") as said:
         child = await asyncio.create_subprocess_exec(
-            *command, stderr=said, env=limits | os.environ
+            *command, stderr=said, env=limits | environment()
         )
         try:
             await asyncio.wait_for(child.wait(), timeout)
@@ -52,6 +57,29 @@ async def papermill(
                 await end(child)
         said.seek(0)
         return (said.read().strip() or "papermill failed") if child.returncode else ""
+
+
+def environment() -> dict[str, str]:
+    """This process's environment, as a kernel in another folder needs it.
+
+    Folders of hpkit that are named from here become absolute. What would silently take
+    away the figures, or the asserts, is left out.
+    """
+    there = {name: value for name, value in os.environ.items() if name not in TAKES}
+    folders = {name: named_folder(name) for name in FOLDERS}
+    return there | {name: str(path) for name, path in folders.items() if path}
+
+
+def cut_short(executed: Path) -> str:
+    """What ended a notebook early though papermill saw no failure; else "".
+
+    papermill takes `sys.exit()` for success, and runs no further cell.
+    """
+    for cell in nbformat.read(executed, 4).cells:
+        for output in cell.get("outputs", []):
+            if output.output_type == "error" and output.ename == "SystemExit":
+                return "SystemExit: the rest did not run"
+    return ""
 
 
 async def end(process: asyncio.subprocess.Process) -> None:
@@ -119,7 +147,7 @@ async def execute(
         if PORT_RACE in said:
             said = await papermill(source, part, parameters, timeout, limits)
         seconds = round(time.perf_counter() - start, 1)
-        if said:
+        if said := said or cut_short(part):
             if part.exists():
                 os.replace(part, lost)  # to look at
             return Result(source.stem, seconds, "failed", failure(lost, said))

@@ -16,7 +16,7 @@ import sys
 from pathlib import Path
 
 from hpkit.book.executed import NOTEBOOKS, beside, find_notebooks
-from hpkit.book.parameters import assign, read_values
+from hpkit.book.parameters import assign, placed, read_values
 from hpkit.book.run import run, summary
 from hpkit.commands import parser
 
@@ -42,7 +42,7 @@ def main(argv: list[str]) -> int:
     """0 if all went well, 1 if a notebook failed."""
     given = arguments(argv)
     notebooks = find_notebooks(given.notebooks)
-    values = read_values(given.p, given.f)
+    values = placed(read_values(given.p, given.f))
     of_file = set(values) - {name for name, _ in given.p}
     every = sorted(NOTEBOOKS.glob("*.ipynb"))
     parameters = assign(notebooks, values, of_file, every)

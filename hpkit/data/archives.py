@@ -1,6 +1,7 @@
 """Folders and zips of sequences: where they are, what they hold, and their safety."""
 
 import json
+import os
 import struct
 import zipfile
 import zlib
@@ -27,13 +28,13 @@ Folder = Path | zipfile.Path
 
 
 def root_of(source: Path) -> Folder:
-    """The folder that holds the sequences: itself or, of a zip, the one inside it.
+    """The folder that holds the sequences: itself, or the one inside it.
 
     Raises ValueError for a file that is no zip of sequences, or one that is not
     harmless.
     """
     if source.is_dir():
-        return source
+        return inner_folder(source)
     try:
         archive = zipfile.ZipFile(source)
     except (*DAMAGED, OSError, ValueError) as error:
@@ -41,6 +42,21 @@ def root_of(source: Path) -> Folder:
             f"{source}: neither a folder nor a whole zip file ({error})"
         ) from error
     return zip_root(archive, str(source))
+
+
+def inner_folder(folder: Path) -> Path:
+    """The folder that holds the sequences: this one, or the only one below that does.
+
+    A zip is often unpacked into a folder of its name, which holds one of its name.
+    """
+    arrays = any((folder / name).exists() for name in ("source.json", "arrays"))
+    if arrays or any(folder.glob("*/ref.png")):
+        return folder
+    for below in ("*/*/ref.png", "*/*/*/ref.png"):
+        found = {path.parents[1] for path in folder.glob(below) if _counts(str(path))}
+        if found:
+            return found.pop() if len(found) == 1 else folder
+    return folder
 
 
 def zip_root(archive: zipfile.ZipFile, name: str) -> zipfile.Path:
@@ -93,7 +109,10 @@ def content_of(data: Path) -> list[tuple]:
     Only patches and splits.json count. Other files there, and those that macOS and
     Windows leave behind, change nothing.
     """
-    beside = [data / "splits.json", data / "splits" / "splits.json"]
+    names = ("splits.json", "splits/splits.json")
+    beside = [data / name for name in names]
+    if data.is_dir() and not any(path.is_file() for path in beside):
+        beside = [data.parent / name for name in names]
     if data.is_file():
         listed = [tuple(entry) for entry in zip_listing(data) if _counts(entry[0])]
         beside = [data.parent / "splits.json"]
@@ -105,7 +124,8 @@ def content_of(data: Path) -> list[tuple]:
         path for path in [*files, *beside] if path.is_file() and _counts(path.name)
     ]
     digests = file_digests(files)
-    return listed + sorted((str(p.relative_to(top)), digests[p]) for p in files)
+    named = [(os.path.relpath(path, top), digests[path]) for path in files]
+    return listed + sorted(named)
 
 
 def stamp_of(folder: Folder) -> str:

@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from filelock import FileLock
 
 from hpkit.data.archives import Folder, stamp_of
 from hpkit.data.strips import Read, read_bytes, read_sequence
@@ -22,6 +21,7 @@ from hpkit.files import (
     write_whole,
     writing,
 )
+from hpkit.waiting import file_lock
 
 ARRAYS = ("contrast", "clean", "noisy")  # in the order in which they are written
 
@@ -109,7 +109,7 @@ def convert(
         return
     with writing(arrays):
         arrays.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(arrays / "lock").acquire()
+        lock = file_lock(arrays / "lock")
     with lock:
         for name in missing(root, names, arrays):
             # Taken before: files that change from now on are read again.
@@ -155,7 +155,7 @@ def made_folder(
             return folder
     with writing(own.parent):
         own.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(f"{own}.lock").acquire()
+        lock = file_lock(f"{own}.lock")
     with lock:
         if not is_there(own):
             shutil.rmtree(own, ignore_errors=True)  # what a half-done deletion left

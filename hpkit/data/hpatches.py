@@ -12,7 +12,6 @@ import zipfile
 from collections.abc import Iterable
 from pathlib import Path
 
-from filelock import FileLock
 from tqdm.auto import tqdm
 
 from hpkit.data.archives import DAMAGED, read_pins, root_of, zip_listing, zip_root
@@ -20,6 +19,7 @@ from hpkit.data.arrays import convert, is_whole
 from hpkit.data.strips import Read, read_bytes
 from hpkit.data.tasks import blob_id, official_ids
 from hpkit.files import data_folder, write_whole, writing
+from hpkit.waiting import file_lock
 
 ARCHIVE = (
     "https://huggingface.co/datasets/vbalnt/hpatches/resolve/main/hpatches-release.zip"
@@ -174,7 +174,7 @@ def fetch_archive(path: Path) -> None:
     there = part.stat().st_size if part.exists() else 0
     needed = published.size * (1 + ARRAYS_PER_PNG) - there
     _announce(url, published.size - there, needed, path.parent)
-    with FileLock(path.with_suffix(".lock")):
+    with file_lock(path.with_suffix(".lock")):
         if not path.is_file():
             fetch_file(url, part, published.size)
             _verify(url, part, published.sha256)

@@ -4,6 +4,7 @@ Every failure ends in one sentence, a ConnectionError. What had arrived until th
 kept.
 """
 
+import sys
 import time
 import zipfile
 from collections.abc import Callable
@@ -17,10 +18,14 @@ from urllib3.exceptions import HTTPError
 
 from hpkit.data.archives import DAMAGED, zip_listing
 from hpkit.files import writing
+from hpkit.waiting import told
 
 # Of a request: tries, the pause before the second (seconds, then doubled), its limit.
 TRIES, PAUSE, TIMEOUT = 8, 1.0, 30.0
 CHUNK = 1 << 16  # bytes written at a time: no more is lost where a connection breaks
+
+# What is told of a server that does not answer within two seconds.
+ANSWER = "an answer from {}; without one it is asked for two minutes; Ctrl-C gives up"
 
 AGAIN = (408, 429)  # HTTP: too slow, too many; any other 4xx will not change
 
@@ -77,7 +82,8 @@ def probe(url: str) -> Published:
             sums = [t.strip('"') for t in tag if len(t.strip('"')) == 64]
             return Published(int(size), ranges, sums[0] if sums else None)
 
-    return patiently(ask, url)
+    with told(ANSWER.format(url)):
+        return patiently(ask, url)
 
 
 def patiently(
@@ -105,6 +111,8 @@ def patiently(
                     f"{said} (tried {tries} times); what was fetched is kept, "
                     "and the same call goes on"
                 ) from error
+            if tries == 2 and most:  # in the middle of a download
+                print(f"{said}; trying again, Ctrl-C gives up", file=sys.stderr)
             time.sleep(PAUSE * 2 ** (tries - 1))
 
 
@@ -167,7 +175,8 @@ def get(url: str) -> bytes:
         answer.raise_for_status()
         return answer.content
 
-    return patiently(ask, url)
+    with told(ANSWER.format(url)):
+        return patiently(ask, url)
 
 
 class RemoteArchive:
@@ -184,7 +193,8 @@ class RemoteArchive:
                 f"{url}: this server cannot give parts of a file; fetch the "
                 "whole one: hpkit download hpatches --whole"
             )
-        self.zip = patiently(self._believed, url)
+        with told(ANSWER.format(url)):
+            self.zip = patiently(self._believed, url)
         self.reader = self.zip
 
     def _believed(self) -> zipfile.ZipFile:

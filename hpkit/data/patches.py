@@ -38,6 +38,9 @@ class PatchSet:
 
     def __post_init__(self) -> None:
         first = next(iter(self.parts.values()))
+        for contrast in self.contrasts or ():
+            if isinstance(contrast, np.ndarray):
+                contrast.flags.writeable = False
         for source, parts in self.parts.items():
             for part, other, name in zip(parts, first, self.names, strict=True):
                 expected = (len(other), COLUMNS, SIZE, SIZE)
@@ -118,7 +121,7 @@ class PatchSet:
             raise ValueError(
                 f"source {source!r} has {len(patches)} rows, expected {len(self)}"
             )
-        parts = np.split(patches, np.cumsum(self.lengths)[:-1])
+        parts = np.split(_read_only(patches), np.cumsum(self.lengths)[:-1])
         extended = replace(self, parts={**self.parts, source: parts})
         extended._joined.update(self._joined, **{source: _read_only(patches)})
         return extended

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from hpkit.data.archives import Folder, content_of, root_of
+from hpkit.data.archives import Folder, content_of, inner_folder, root_of
 from hpkit.data.arrays import convert, is_whole, open_array
 from hpkit.data.hpatches import archive_version, fetch, hpatches_folder
 from hpkit.data.patches import PatchSet
@@ -84,6 +84,8 @@ def data_set(data: str | Path) -> DataSet:
     if name in DATA_SETS:
         return DATA_SETS[name]
     path = Path(name)
+    if path.is_dir():
+        path = inner_folder(path)
     if not path.exists():
         raise FileNotFoundError(
             f"{data}: expected {_named()}, or an existing folder (or zip) with one "
@@ -114,12 +116,13 @@ def _folder_version(path: Path) -> str:
 
 
 def _folder_of_splits(path: Path) -> Folder:
-    """Where splits.json is: among the sequences, or beside a zip."""
+    """Where splits.json is: among the sequences, or beside their folder or zip."""
     root = root_of(path)
     names = ("splits.json", "splits/splits.json")
-    if isinstance(root, Path) or any((root / name).is_file() for name in names):
+    if any((root / name).is_file() for name in (*names, "ref.png")):
         return root
-    return path.parent
+    beside = any((path.parent / name).is_file() for name in names)
+    return path.parent if beside or not isinstance(root, Path) else root
 
 
 def _converted(path: Path, names: tuple[str, ...], colour: bool) -> Path:

@@ -14,6 +14,11 @@ def read_split(folder: Folder, split: str) -> dict[str, list[str]]:
     """
     path = folder / "splits.json"
     path = path if path.is_file() else folder / "splits" / "splits.json"
+    if (folder / "ref.png").is_file():
+        raise FileNotFoundError(
+            f"{folder}: one sequence, with a ref.png in it, expected the folder above "
+            "it, which holds the sequences and a splits.json"
+        )
     if not path.is_file():
         raise FileNotFoundError(
             f"{folder / 'splits.json'}: not found; the official file comes "

@@ -56,8 +56,8 @@ class Tasks:
     distractors: np.ndarray  # int (distractors,): rows, meant is their reference patch
 
     def __post_init__(self) -> None:
-        for field in FILES:
-            rows = getattr(self, field).view()
+        for field in (*FILES, "sequence"):
+            rows = np.asarray(getattr(self, field)).view()
             rows.flags.writeable = False  # they are shared by all who ask
             object.__setattr__(self, field, rows)
         counts = {field: len(getattr(self, field)) for field in FILES}
@@ -351,10 +351,16 @@ def _rows(
     """Rows of the point matrix for a column of sequence names and one of indices."""
     sequence = pd.Index(names).get_indexer(table[name])
     _refuse(sequence < 0, table, path, name, f"one of {', '.join(names)}")
-    return (
-        _integers(table, path, idx, lengths[sequence])
-        + (np.cumsum(lengths) - lengths)[sequence]
-    )
+    index = _integers(table, path, idx, np.array([np.inf]))
+    missing = index >= lengths[sequence]
+    if missing.any():
+        row = int(np.argmax(missing))
+        raise ValueError(
+            f"{table[name].iloc[row]} has {lengths[sequence[row]]} points here, and "
+            f"{path}, line {row + 2}, asks for {idx} {index[row]} (they count from 0): "
+            "some of its descriptors (or patches) are missing, or that line is wrong"
+        )
+    return index + (np.cumsum(lengths) - lengths)[sequence]
 
 
 def _integers(
@@ -363,8 +369,8 @@ def _integers(
     values = pd.to_numeric(table[column], errors="coerce").to_numpy(float)
     # NaN is bad, too.
     bad = ~((values >= 0) & (values < below) & (values == np.floor(values)))
-    last = np.broadcast_to(below, bad.shape)[np.argmax(bad)] - 1
-    _refuse(bad, table, path, column, f"a whole number from 0 to {last}")
+    upwards = "0 upwards" if np.isinf(below[0]) else f"0 to {below[0] - 1}"
+    _refuse(bad, table, path, column, f"a whole number from {upwards}")
     return values.astype(np.int64)
 
 

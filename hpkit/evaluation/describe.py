@@ -1,6 +1,8 @@
 """Patches in, descriptors or denoised patches out, by a network or by any function."""
 
+import warnings
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 
 import numpy as np
 import torch
@@ -14,6 +16,8 @@ from hpkit.devices import (
     resolve_device,
     resolve_precision,
 )
+from hpkit.evaluation.distances import as_array
+from hpkit.waiting import NETWORKS
 
 
 def describe(
@@ -32,7 +36,7 @@ def describe(
     back. Raises ValueError for other patches.
     """
     outputs = [
-        np.asarray(output, np.float32)
+        output.astype(np.float32, copy=False)
         for output in _outputs(
             descriptor, patches, batch_size, device, precision, progress
         )
@@ -74,29 +78,24 @@ def _outputs(
 ) -> Iterator[np.ndarray]:
     """The outputs, one batch of patches after the other."""
     _check(patches, batch_size)
-    modes = []
+    used = nullcontext(function)
     if isinstance(function, nn.Module):
         chosen = resolve_device(device)
-        keep_memory()
-        modes = [(module, module.training) for module in function.modules()]
-        function = _network(function, chosen, resolve_precision(precision, chosen))
         if chosen.type == "cpu":
             batch_size = min(batch_size, 128)  # more is slower
+        used = _as_function(function, chosen, resolve_precision(precision, chosen))
     flat = patches.reshape(-1, *patches.shape[-2:])
     starts = range(0, len(flat), batch_size)
-    try:
+    with used as call:
         for start in tqdm(starts, disable=not progress, unit="batch"):
             batch = flat[start : start + batch_size].copy()  # a function may change it
-            output = function(batch)
+            output = as_array(call(batch))
             if len(output) != len(batch):
                 raise ValueError(
                     f"{len(output)} outputs for {len(batch)} patches, expected one for "
                     "each"
                 )
             yield output
-    finally:
-        for module, mode in modes:
-            module.training = mode
 
 
 def _check(patches: np.ndarray, batch_size: int) -> None:
@@ -112,11 +111,34 @@ def _check(patches: np.ndarray, batch_size: int) -> None:
         )
     if batch_size < 1:
         raise ValueError(f"batch_size is {batch_size}, expected at least 1 patch")
+    if patches.max() == 1:
+        warnings.warn(
+            "no pixel is over 1, of 255: were these patches scaled to 0..1 before they "
+            "became uint8? Give the grey levels as they are in the file",
+            stacklevel=4,
+        )
 
 
-def _network(network: nn.Module, device: torch.device, precision: str) -> Callable:
-    """A network, put in eval mode, as a function of uint8 (n, height, width) arrays."""
-    network.to(device, memory_format=memory_layout(device)).eval()
+@contextmanager
+def _as_function(
+    network: nn.Module, device: torch.device, precision: str
+) -> Iterator[Callable]:
+    """A network in eval mode, as a function of uint8 (n, height, width) arrays.
+
+    Its train mode is put back at the end, and no other thread changes it until then.
+    """
+    keep_memory()
+    with NETWORKS:
+        modes = [(module, module.training) for module in network.modules()]
+        network.to(device, memory_format=memory_layout(device)).eval()
+        try:
+            yield _function(network, device, precision)
+        finally:
+            for module, mode in modes:
+                module.training = mode
+
+
+def _function(network: nn.Module, device: torch.device, precision: str) -> Callable:
 
     @torch.inference_mode()
     def call(batch: np.ndarray) -> np.ndarray:

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from hpkit.data.patches import PATCH_TYPES, PatchSet
+from hpkit.evaluation.distances import as_array
 
 # Bytes of an array: more points, of more values, than any has.
 LARGEST = 20_000 * 1024 * 8
@@ -61,6 +62,7 @@ def write_descriptors(
     The numbers are float32, to the last digit. descriptors: float32 (points, 16, d), in
     the rows of `patches`.
     """
+    descriptors = as_array(descriptors)
     starts = np.cumsum([0, *patches.lengths])
     if len(descriptors) != starts[-1]:
         raise ValueError(
@@ -99,7 +101,23 @@ def _block(types: dict[str, np.ndarray], where: str) -> np.ndarray:
                 f"{where}/{patch_type}: shape {array.shape}, expected (points, "
                 f"values) as ref has: {expected}"
             )
+        _check_counted(array, f"{where}/{patch_type}")
     return np.stack(list(types.values()), 1)
+
+
+def _check_counted(array: np.ndarray, where: str) -> None:
+    """Refuse a first row or column that only counts: 0, 1, 2 ...
+
+    pandas writes them beside a table unless it is told not to, and as descriptors they
+    would move every row, or add a value, without an error.
+    """
+    for name, line in (("row", array[0]), ("column", array[:, 0])):
+        if len(line) > 2 and np.array_equal(line, np.arange(len(line))):
+            raise ValueError(
+                f"{where}: the first {name} counts 0, 1 ... {len(line) - 1}, as pandas "
+                "numbers a table: expected descriptors alone, as of "
+                "to_csv(path, header=False, index=False)"
+            )
 
 
 def _member(archive: np.lib.npyio.NpzFile, path: Path, name: str) -> np.ndarray:
@@ -135,8 +153,18 @@ def _read_csv(path: Path) -> np.ndarray:
     try:
         with path.open() as file:
             delimiter = ";" if ";" in file.readline() else ","
-        return pd.read_csv(path, header=None, sep=delimiter).to_numpy(np.float32)
+        table = pd.read_csv(path, header=None, sep=delimiter)
+        array = table.to_numpy(np.float32)
     except ValueError as error:
         raise ValueError(
-            f"{path}: not a table of numbers ({str(error).strip()})"
+            f"{path}: not a table of numbers ({str(error).strip()}); a header or an "
+            "index does not belong in it: to_csv(path, header=False, index=False)"
         ) from error
+    if table.isna().any(axis=None):
+        row, column = np.argwhere(table.isna().to_numpy())[0]
+        raise ValueError(
+            f"{path}: value {column + 1} of row {row + 1} is empty or NaN, expected a "
+            "number; a header or an index does not belong in it: "
+            "to_csv(path, header=False, index=False)"
+        )
+    return array

@@ -16,6 +16,27 @@ from hpkit.data.patches import LEVELS
 EPS = np.finfo(np.float64).eps
 
 
+def as_array(values: object) -> np.ndarray:
+    """An array of numbers, made of one, of a tensor (of any kind, anywhere), or a list.
+
+    Raises ValueError in one sentence for what holds anything but real numbers.
+    """
+    if isinstance(values, Tensor):
+        values = values.detach().cpu()
+        if values.dtype in (torch.bfloat16, torch.float16):  # numpy has no bfloat16
+            values = values.float()
+        return values.numpy()
+    try:
+        array = np.asarray(values)
+    except ValueError as error:  # rows of several lengths
+        raise ValueError(f"these are no numbers in an array ({error})") from error
+    if array.dtype.kind not in "fiub":
+        raise ValueError(
+            f"a {type(values).__name__} of {array.dtype}, expected real numbers"
+        )
+    return array
+
+
 def pair_distances(
     points: Tensor, pairs: np.ndarray, chunk: int
 ) -> dict[str, np.ndarray]:

@@ -6,6 +6,7 @@ trapezoid, the pools) the published Python benchmark decides.
 
 import warnings
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
@@ -17,6 +18,7 @@ from hpkit.data.patches import LEVELS, PATCH_TYPES
 from hpkit.data.tasks import Tasks
 from hpkit.devices import keep_memory, resolve_device
 from hpkit.evaluation.distances import (
+    as_array,
     count_nearer,
     nearest_neighbours,
     pair_distances,
@@ -103,15 +105,22 @@ def matching(
 
 
 def retrieval(
-    descriptors: np.ndarray, tasks: Tasks, *, device: str = "auto", chunk: int = CHUNK
+    descriptors: np.ndarray,
+    tasks: Tasks,
+    *,
+    device: str = "auto",
+    chunk: int = CHUNK,
+    ties_win: bool = True,
 ) -> pd.DataFrame:
     """Do a query's five positives come before the rest of a pool?
 
     Rows: level, pool, ap. pool is no rank cut-off: the 5 positives and the first pool -
     5 distractors that are not of the query's own sequence are all ranked. ap: the mean
-    over the queries.
+    over the queries. ties_win: at equal distance the positive goes first, as
+    officially, else the distractor.
     """
-    ap = retrieval_by_query(descriptors, tasks, device=device, chunk=chunk).mean(2)
+    options = {"device": device, "chunk": chunk, "ties_win": ties_win}
+    ap = retrieval_by_query(descriptors, tasks, **options).mean(2)
     return pd.DataFrame(
         [
             {"task": "retrieval", "level": level, "pool": pool, "ap": ap[i, j]}
@@ -122,7 +131,12 @@ def retrieval(
 
 
 def retrieval_by_query(
-    descriptors: np.ndarray, tasks: Tasks, *, device: str = "auto", chunk: int = CHUNK
+    descriptors: np.ndarray,
+    tasks: Tasks,
+    *,
+    device: str = "auto",
+    chunk: int = CHUNK,
+    ties_win: bool = True,
 ) -> np.ndarray:
     """Average precision of each query: float64 (3 levels, 7 pools, queries)."""
     points = _points(descriptors, tasks, device)
@@ -136,23 +150,27 @@ def retrieval_by_query(
         mine = torch.tensor(np.flatnonzero(query_sequence == sequence))
         for part in mine.split(max(1, chunk // 5000)):  # a pool adds at most 5000
             queries = points[torch.tensor(tasks.queries)[part]]
-            result[:, :, part.numpy()] = _query_precision(queries, others, sizes, chunk)
+            result[:, :, part.numpy()] = _query_precision(
+                queries, others, sizes, chunk, ties_win
+            )
     return result
 
 
 def _query_precision(
-    queries: Tensor, others: Tensor, sizes: Tensor, chunk: int
+    queries: Tensor, others: Tensor, sizes: Tensor, chunk: int, ties_win: bool
 ) -> np.ndarray:
     """Average precision of some queries of one sequence: (3, 7, n).
 
     queries: their points (n, 16, d); others: the distractors (m, d) in file order. The
-    j-th nearest positive has rank j + (distractors strictly nearer): it wins ties.
+    j-th nearest positive has rank j + (distractors nearer, or as near unless ties_win).
     """
     own = np.arange(15 * len(queries))
     positives = row_distances(
         queries[:, 0], queries[:, 1:].flatten(0, 1), own // 15, own, chunk
     )
     positives = np.sort(positives.reshape(-1, len(LEVELS), 5)).reshape(-1, 15)
+    if not ties_win:  # what is as near is nearer than the next larger number
+        positives = np.nextafter(positives, np.inf)
     nearer = np.zeros((len(POOLS), *positives.shape), int)
     for found, (a, b) in zip(
         nearer, pairwise([0, *(pool - 5 for pool in POOLS)]), strict=True
@@ -176,8 +194,7 @@ def _points(
     """Descriptors (points, 16, d) on the device, checked unless they were already."""
     if isinstance(descriptors, _Checked):
         return descriptors.points
-    if isinstance(descriptors, Tensor):
-        descriptors = descriptors.detach().cpu().numpy()
+    descriptors = as_array(descriptors)
     shape = np.shape(descriptors)
     if (
         len(shape) != 3
@@ -252,20 +269,22 @@ def _pivot(rows: pd.DataFrame, columns: str, values: str) -> pd.DataFrame:
     return rows.pivot_table(values, "level", columns, sort=False)
 
 
-def _warn_of_ties(points: Tensor, tasks: Tasks) -> None:
-    """Warn where most distances are equal, which is a trap of the benchmark.
+def _tied(points: Tensor, tasks: Tasks) -> bool:
+    """Whether most distances are equal, with a warning: a trap of the benchmark.
 
-    A network that gives one answer to all patches would score well in retrieval.
+    A network that gives one answer to all patches would score 1 in retrieval.
     """
     some = pair_distances(points, tasks.inter[:2000], CHUNK)["easy"]
     largest_tie = np.unique(some, return_counts=True)[1].max()
     if largest_tie > len(some) / 2:
         warnings.warn(
             f"{largest_tie / len(some):.0%} of the distances between different points "
-            "are equal: these descriptors hardly tell patches apart. Ties go to the "
-            "positives in retrieval, as officially, so its mAP says nothing here",
+            "are equal: these descriptors hardly tell patches apart (has the network "
+            "collapsed?). Officially ties go to the positives in retrieval, which "
+            "rewards that; here they go to the distractors",
             stacklevel=3,
         )
+    return largest_tie > len(some) / 2
 
 
 def evaluate(
@@ -273,15 +292,16 @@ def evaluate(
 ) -> Scores:
     """All three tasks; a score is the plain mean of its average precisions.
 
-    descriptors: float32 (points, 16, d), in the rows of `tasks`. Warns where most
-    distances are equal. Raises ValueError for another shape, and for a descriptor that
-    is not finite, with its sequence, type and row.
+    descriptors: float32 (points, 16, d), in the rows of `tasks`. Where most distances
+    are equal, it warns, and ties no longer go to the positives in retrieval. Raises
+    ValueError for another shape, and for a descriptor that is not finite, with its
+    sequence, type and row.
     """
     checked = _Checked(_points(descriptors, tasks, device))  # once for all
-    _warn_of_ties(checked.points, tasks)
+    ranked = partial(retrieval, ties_win=not _tied(checked.points, tasks))
     tables = [
         task(checked, tasks, device=device, chunk=chunk)
-        for task in (verification, matching, retrieval)
+        for task in (verification, matching, ranked)
     ]
     return Scores(
         *(float(table.ap.mean()) for table in tables),

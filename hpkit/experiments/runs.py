@@ -5,7 +5,7 @@ goes on from there, bit for bit. `hpkit.experiments.store` looks after the files
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Executor, as_completed
+from concurrent.futures import Executor, ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
@@ -27,6 +27,7 @@ from hpkit.experiments.configs import Config, DenoiserConfig, varied
 from hpkit.experiments.store import AVERAGED, LAST
 from hpkit.files import read_json, write_json, writing
 from hpkit.training.fit import Epoch, TrainingDiverged, fit
+from hpkit.waiting import TRAINING
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,30 +95,36 @@ def run(
     """The run of this configuration: kept in the store, continued, or trained anew.
 
     A training that diverges is a result too: its status is "diverged", its scores NaN.
-    If two processes want the same run, only one trains it, and the second waits. A
-    damaged folder is named in a warning and set aside. Raises ValueError for a
-    configuration that cannot be trained.
+    If two processes want the same run, only one trains it, and the second waits. In one
+    process, threads train one after the other. A damaged folder is named in a warning
+    and set aside. Raises ValueError for a configuration that cannot be trained.
     """
-    config = config.resolved()
-    folder = kept_runs.run_folder(config, store)
-    with kept_runs.lock(folder), _threads(config.threads):
-        info = kept_runs.open_run(folder, config)
-        if info is None:
-            steps = _train(config, folder)
-            done = len(next(steps).history)
-            with tqdm(
-                total=config.epochs,
-                initial=done,
-                unit="epoch",
-                disable=not progress,
-                leave=False,
-            ) as bar:
-                for step in steps:
-                    bar.update(len(step.history) - bar.n)
-            info = read_json(folder / "run.json")
-        scores = _scores(config, folder, info["status"])
+    with TRAINING:
+        config = config.resolved()
+        folder = kept_runs.run_folder(config, store)
+        with kept_runs.lock(folder), _threads(config.threads):
+            info = kept_runs.open_run(folder, config)
+            if info is None:
+                info = _trained_to_the_end(config, folder, progress)
+            scores = _scores(config, folder, info["status"])
     as_trained = replace(config, device=info["device"], threads=info["threads"])
     return Run(as_trained, folder, pd.read_csv(folder / "history.csv"), scores, info)
+
+
+def _trained_to_the_end(config: Config, folder: Path, progress: bool) -> dict:
+    """Train, and give what run.json then says."""
+    steps = _train(config, folder)
+    done = len(next(steps).history)
+    with tqdm(
+        total=config.epochs,
+        initial=done,
+        unit="epoch",
+        disable=not progress,
+        leave=False,
+    ) as bar:
+        for step in steps:
+            bar.update(len(step.history) - bar.n)
+    return read_json(folder / "run.json")
 
 
 def follow(
@@ -130,15 +137,30 @@ def follow(
 
     A denoiser that it needs is followed first, in steps of its own. stopped: asked
     before each batch. Finished epochs are kept, and the next call goes on from there.
-    Raises RuntimeError where another process trains this run now, and ValueError for a
-    configuration that cannot be trained.
+    Raises RuntimeError where another process trains this run now, or another thread any
+    run, and ValueError for a configuration that cannot be trained.
     """
-    config = config.resolved()
-    if getattr(config, "trains_on_denoiser", False):
-        for step in follow(config.denoiser(), store=store, stopped=stopped):
-            yield step
-        if step.status == "running":  # it was stopped
-            return
+    if not TRAINING.take(timeout=1):
+        raise RuntimeError(
+            "another training goes on in this process: stop it, or wait for its end"
+        )
+    try:
+        config = config.resolved()
+        if getattr(config, "trains_on_denoiser", False):
+            denoiser = config.denoiser().resolved()
+            for step in _follow(denoiser, store, stopped):
+                yield step
+            if step.status == "running":  # it was stopped
+                return
+        yield from _follow(config, store, stopped)
+    finally:
+        TRAINING.give_back()
+
+
+def _follow(
+    config: Config, store: str | Path | None, stopped: Callable[[], bool]
+) -> Iterator[Progress]:
+    """Follow a run whose denoiser is there."""
     folder = kept_runs.run_folder(config, store)
     try:
         lock = kept_runs.lock(folder, timeout=1)
@@ -166,20 +188,14 @@ def ablate(
 ) -> pd.DataFrame:
     """One row per run: every combination of the values in `grid`, for every seed.
 
-    executor: any concurrent.futures.Executor of processes (a training is not safe in
-    threads), dask's `Client(...).get_executor()` included. Each run then takes one
-    thread, unless `base` says how many. If one run raises, what is finished is kept.
-    Raises ValueError for a name that is no field of `base`.
+    executor: any concurrent.futures.Executor, dask's `Client(...).get_executor()`
+    included. In one of processes each run takes one thread, unless `base` says how
+    many. In threads one run waits for the other. If one run raises, what is finished is
+    kept. Raises ValueError for a name that is no field of `base`, or has no values.
     """
-    threads = base.threads or (1 if executor else None)
-    combinations = [
-        dict(zip(grid, values, strict=True)) for values in product(*grid.values())
-    ]
-    configs = [
-        varied(base, seed=seed, threads=threads, **changes)
-        for seed in seeds
-        for changes in combinations
-    ]
+    in_turn = executor is None or isinstance(executor, ThreadPoolExecutor)
+    threads = base.threads or (None if in_turn else 1)
+    configs = _combinations(replace(base, threads=threads), {"seed": seeds, **grid})
     one = partial(_row, store=None if store is None else str(store))
     if executor is None:
         bar = tqdm(configs, disable=not progress, unit="run")
@@ -189,6 +205,18 @@ def ablate(
     for _ in tqdm(finished, total=len(futures), disable=not progress, unit="run"):
         pass
     return pd.DataFrame([future.result() for future in futures])
+
+
+def _combinations(base: Config, grid: dict[str, Iterable]) -> list[Config]:
+    """Every combination of the values, those of the first name outermost."""
+    chosen = {name: list(values) for name, values in grid.items()}
+    for name, values in chosen.items():
+        if not values:
+            raise ValueError(f"no value for {name}, expected at least one to train")
+    return [
+        varied(base, **dict(zip(chosen, values, strict=True)))
+        for values in product(*chosen.values())
+    ]
 
 
 def _row(config: Config, store: str | None, progress: bool = False) -> dict:

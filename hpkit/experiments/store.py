@@ -35,6 +35,7 @@ from hpkit.files import (
     write_whole,
     writing,
 )
+from hpkit.waiting import file_lock
 
 COLUMNS = ["epoch", "loss", "val_loss", "lr", "seconds", "samples"]
 LAST, AVERAGED = "weights.safetensors", "averaged.safetensors"
@@ -54,13 +55,12 @@ def run_folder(config: Config, store: str | Path | None) -> Path:
 
 
 def lock(folder: Path, timeout: float = -1) -> FileLock:
-    """Take a run's lock, the operating system's, which is freed when its process dies.
+    """Take a run's lock, see `waiting.file_lock`.
 
-    Raises filelock's Timeout after `timeout` seconds, and OSError in one sentence for a
-    read-only store.
+    Raises OSError in one sentence for a read-only store, too.
     """
     with writing(folder):
-        return FileLock(f"{folder}.lock", timeout=timeout).acquire()
+        return file_lock(f"{folder}.lock", timeout)
 
 
 def open_run(folder: Path, config: Config) -> dict | None:

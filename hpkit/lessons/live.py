@@ -2,8 +2,8 @@
 
 It is redrawn after each epoch. Every training goes through
 `hpkit.experiments.runs.follow`: it is kept, comes back at once, and goes on if it was
-stopped. It runs in a thread, so that the notebook stays usable. Torch's random state
-does not: train nothing else beside it. Colab shows nothing that a thread does, so there
+stopped. It runs in a thread, so that the notebook stays usable. A cell that trains
+too waits until the panel has finished. Colab shows nothing that a thread does, so there
 the training runs in the button's own handler. At most one thread is left, and none once
 a panel is built, closed or reset.
 """
@@ -333,7 +333,11 @@ def ending(step: Progress, config: Config) -> str:
         )
     if step.status == "diverged":
         return f"diverged: {TrainingDiverged(done + 1, config.lr)}"
-    return f"finished after {done} of {done} epochs, validation loss {loss.item():.4g}"
+    told = f"finished after {done} of {done} epochs, validation loss {loss.item():.4g}"
+    margin = getattr(config, "margin", None)
+    if margin and math.isclose(loss.item(), margin, rel_tol=1e-3):
+        told += ": that is the margin, so all descriptors are alike, a collapse"
+    return told
 
 
 def told_apart(configs: list[Config], names: Iterable[str]) -> list[str]:

@@ -10,15 +10,17 @@ import json
 import os
 import pkgutil
 import re
+import sys
 import warnings
 from collections.abc import Callable
 from datetime import UTC, datetime
 from importlib import import_module
+from numbers import Real
 from pathlib import Path
 
 import pandas as pd
-from filelock import FileLock
 
+from hpkit.experiments.claims import CLAIMS
 from hpkit.experiments.intervals import FAILS, HOLDS, OPEN
 from hpkit.files import (
     Damaged,
@@ -28,6 +30,7 @@ from hpkit.files import (
     write_json,
 )
 from hpkit.lessons import exercises
+from hpkit.waiting import file_lock
 
 VERDICTS = (HOLDS, FAILS, OPEN)
 RIGHT, WRONG, NOT_ATTEMPTED = "right", "wrong", "not attempted"
@@ -37,29 +40,46 @@ def predict(claim: str, verdict: str, confidence: float = ...) -> None:
     """Bet on a verdict before the reveal, with a confidence from 1/3 (a guess) to 1.
 
     verdict: "holds", "does not hold" or "undecided". The last bet on each claim is
-    kept. While the confidence is `...`, there is no bet. Raises ValueError for another
-    verdict and for a confidence outside 1/3..1.
+    kept. While the confidence is `...`, there is no bet. Raises ValueError for a claim
+    that the book does not make, another verdict, and a confidence outside 1/3..1.
     """
+    claim = claim_named(claim)
     if verdict not in VERDICTS:
         raise ValueError(
             f"{claim}: no verdict {verdict!r}, expected one of {', '.join(VERDICTS)}"
         )
     if confidence is ...:
-        print(
+        say(
             f"– {claim}: not predicted yet (write your verdict and confidence, "
             "0.33 to 1)"
         )
         return
-    if not 0.33 <= confidence <= 1:
+    if not isinstance(confidence, Real) or not 0.33 <= confidence <= 1:
         raise ValueError(
-            f"confidence {confidence}: expected 0.33 (a guess) to 1 (certain)"
+            f"confidence {confidence!r}: expected 0.33 (a guess) to 1 (certain)"
         )
     _keep("predictions", claim, {"verdict": verdict, "confidence": confidence})
-    print(f"✎ {claim} {verdict}: {confidence:.0%} sure; kept in {_file('predictions')}")
+    say(f"✎ {claim} {verdict}: {confidence:.0%} sure; kept in {_file('predictions')}")
+
+
+def claim_named(claim: str) -> str:
+    """The claim's name as the chapters write it: "C3" for "c3".
+
+    Chapters may make claims of their own, such as "H1". Only those with a C are all
+    known here. Raises ValueError for one of these that does not exist.
+    """
+    letter = re.fullmatch(r"\s*([A-Za-z])(\d+)([A-Za-z]?)\s*", str(claim))
+    if not letter:
+        return claim
+    name = letter[1].upper() + letter[2] + letter[3].lower()
+    if letter[1].upper() == "C" and name not in CLAIMS:
+        raise ValueError(f"no claim {claim!r}: there are {', '.join(CLAIMS)}")
+    return name
 
 
 def reveal(claim: str, verdict: str) -> None:
     """Print a verdict, what your bet on it cost, and your mean over those revealed."""
+    claim = claim_named(claim)
     bet = _kept("predictions").get(claim)
     if not bet:
         print(f"{claim} {verdict}. (You made no bet.)")
@@ -151,7 +171,7 @@ def check(exercise: str, answer: object) -> None:
         raise ValueError(f"no exercise {exercise!r}: there are {', '.join(known)}")
     if answer is ...:
         _note_result(exercise, NOT_ATTEMPTED)
-        print(f"– {exercise}: not attempted yet")
+        say(f"– {exercise}: not attempted yet")
         return
     try:
         hint = known[exercise](answer)
@@ -163,7 +183,13 @@ def check(exercise: str, answer: object) -> None:
     if not before["right"]:
         tries = {"tries": before["tries"] + 1, "right": not hint, "last": now}
         _keep("exercises", exercise, tries)
-    print(f"✗ {exercise}: {hint}" if hint else f"✓ {exercise}: right")
+    say(f"✗ {exercise}: {hint}" if hint else f"✓ {exercise}: right")
+
+
+def say(line: str) -> None:
+    """Print a line; what a terminal has no sign for, perhaps ✓, becomes its number."""
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    print(line.encode(encoding, "backslashreplace").decode(encoding))
 
 
 def _note_result(exercise: str, mark: str, hint: str = "") -> None:
@@ -214,5 +240,5 @@ def _kept(kind: str) -> dict:
 def _keep(kind: str, name: str, value: dict) -> None:
     path = _file(kind)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{path}.lock"):  # two notebooks may be open
+    with file_lock(f"{path}.lock"):  # two notebooks may be open
         write_json(path, _kept(kind) | {name: value})

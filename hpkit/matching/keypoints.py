@@ -16,6 +16,9 @@ from hpkit.evaluation.baselines import hellinger
 from hpkit.evaluation.describe import describe
 from hpkit.networks.pretrained import pretrained
 
+LARGEST = 32_766  # pixels a side that OpenCV's remap takes
+FARTHEST = 100  # times the photo's longer side: no detector's region is as wide
+
 ROWS = 400  # patches cut at once: OpenCV's remap takes at most 32,767 rows of pixels
 
 
@@ -78,8 +81,10 @@ def keypoint_patches(
     They are cut as `hpkit.data.photos` cuts its own. A region is `magnification` sizes
     wide. One that is wider than twice the 65 pixels it is sampled at is cut from a
     smaller, smoothed copy of the photo (half, a quarter ...), so that nothing aliases.
+    Raises ValueError for a region far outside the photo.
     """
     image, points = _grey(image), keypoint_frames(keypoints)
+    _check_regions(points, image.shape, magnification)
     patches = np.empty((len(points), 32, 32), np.uint8)
     # Pixels of the photo per pixel of the patch.
     step = magnification * points[:, 2] / PATCH
@@ -97,6 +102,32 @@ def keypoint_patches(
             patches[some] = shrink(strip).reshape(-1, 32, 32)
         image = cv2.pyrDown(image)  # its pixel (i, j) lies on (2i, 2j)
     return patches
+
+
+def _check_regions(
+    points: np.ndarray, shape: tuple[int, int], magnification: float
+) -> None:
+    """Refuse regions that see mirrors of mirrors of the photo, and take minutes."""
+    if not (np.isreal(magnification) and 0 < magnification < np.inf):
+        raise ValueError(
+            f"magnification is {magnification!r}, expected a finite number over 0"
+        )
+    height, width = shape
+    sides = np.array([width, height])
+    far = ((points[:, :2] < -sides) | (points[:, :2] > 2 * sides)).any(1)
+    large = magnification * points[:, 2] > FARTHEST * max(shape)
+    for bad, what in (
+        (far, "more than a photo's size outside it"),
+        (large, f"a region over {FARTHEST} times as wide as the photo"),
+    ):
+        if bad.any():
+            number = int(np.argmax(bad))
+            x, y, size, _ = points[number]
+            raise ValueError(
+                f"keypoint {number} is at {x:g}, {y:g} with size {size:g} and "
+                f"magnification {magnification:g}: {what}, which has {width} × "
+                f"{height} pixels"
+            )
 
 
 def keypoint_frames(keypoints: Sequence[cv2.KeyPoint] | np.ndarray) -> np.ndarray:
@@ -144,6 +175,11 @@ def _grey(image: np.ndarray) -> np.ndarray:
         or not (image.ndim == 2 or (image.ndim == 3 and image.shape[2] == 3))
     ):
         raise ValueError(f"image is {found}, expected uint8 (h, w) or (h, w, 3)")
+    if max(image.shape[:2]) > LARGEST:
+        raise ValueError(
+            f"image is {found}, expected at most {LARGEST:,} pixels a side, which is "
+            "OpenCV's limit: shrink it, as `read_image` does"
+        )
     return image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
 
 

@@ -5,6 +5,7 @@ This is the whole way for a reader's own pair: `read_image`, `detect`,
 `fit_homography`. `match_photos` does all but the reading.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -12,10 +13,14 @@ import cv2
 import numpy as np
 import torch
 
-from hpkit.evaluation.distances import distances
+from hpkit.evaluation.distances import as_array, distances
 from hpkit.matching.keypoints import detect, keypoint_frames
 
 CHUNK = 2**24  # distances held at once
+
+# Expected by chance: of a hundred pairs of unrelated photos, at most one gets a
+# homography.
+FALSE_ALARMS = 0.01
 
 
 def match(
@@ -32,7 +37,7 @@ def match(
     neighbour points back. Raises ValueError for NaN and for shapes that do not fit.
     """
     first, second = (
-        torch.as_tensor(np.asarray(part, np.float64)) for part in (first, second)
+        torch.as_tensor(as_array(part).astype(np.float64)) for part in (first, second)
     )
     if first.ndim != 2 or second.ndim != 2 or first.shape[1] != second.shape[1]:
         raise ValueError(
@@ -76,12 +81,12 @@ def fit_homography(
     """The homography from first to second that most pairs agree with, and who agrees.
 
     first, second: (m, 2) pixels, with wrong pairs among them. threshold: pixels in the
-    second photo. -> (3, 3), or None where no four pairs agree, and bool (m,). RANSAC
-    (Fischler and Bolles 1981) as OpenCV's USAC has it, with the score of MAGSAC++
-    (Barath, Noskova, Ivashechkin and Matas, CVPR 2020). The same seed gives the same
-    answer.
+    second photo. -> (3, 3) and bool (m,); None and no inliers where chance alone gives
+    as many that agree, see `false_alarms`, or the view is mirrored. RANSAC (Fischler
+    and Bolles 1981) as OpenCV's USAC has it, with the score of MAGSAC++ (Barath,
+    Noskova, Ivashechkin and Matas, CVPR 2020). The same seed gives the same answer.
     """
-    first, second = (np.asarray(part, np.float64) for part in (first, second))
+    first, second = (as_array(part).astype(np.float64) for part in (first, second))
     if first.shape != second.shape or first.ndim != 2 or first.shape[1] != 2:
         raise ValueError(
             f"points are {first.shape} and {second.shape}, expected (m, 2) twice"
@@ -97,9 +102,55 @@ def fit_homography(
         homography, mask = cv2.findHomography(first, second, options)
     except cv2.error:  # all in one place or on one line
         return nobody
-    if homography is None or not np.isfinite(homography).all() or mask.sum() < 4:
+    if homography is None or not np.isfinite(homography).all():
         return nobody
-    return homography, mask.ravel().astype(bool)
+    inliers = mask.ravel().astype(bool)
+    if mirrors(homography, first[inliers]) or (
+        false_alarms(first, second, inliers, threshold) > FALSE_ALARMS
+    ):
+        return nobody
+    return homography, inliers
+
+
+def false_alarms(
+    first: np.ndarray, second: np.ndarray, inliers: np.ndarray, threshold: float
+) -> float:
+    """How many homographies with as many inliers are expected by chance: 0 to infinity.
+
+    Chance means that a pair's points lie anywhere in the regions that all points span.
+    Points nearer to each other than the threshold count once: a detector finds a corner
+    at several sizes and angles. Moisan, Moulon and Monasse, "Automatic homographic
+    registration of a pair of images, with a contrario elimination of outliers", Image
+    Processing On Line 2012, section 3.
+    """
+    pairs = min(_places(points, threshold) for points in (first, second))
+    agree = min(_places(points[inliers], threshold) for points in (first, second))
+    if agree <= 4:  # any four pairs have a homography
+        return np.inf
+    area = min(np.ptp(points, axis=0).prod() for points in (first, second))
+    near = min(1.0, np.pi * threshold**2 / max(area, 1e-9))  # by chance
+    logarithm = (
+        math.log10(pairs - 4)
+        + math.log10(math.comb(pairs, agree))
+        + math.log10(math.comb(agree, 4))
+        + (agree - 4) * math.log10(near)
+    )
+    return 10.0 ** min(logarithm, 300)
+
+
+def _places(points: np.ndarray, apart: float) -> int:
+    """How many cells of a grid, `apart` pixels wide, have points in them."""
+    return len(np.unique(np.floor(points / apart), axis=0))
+
+
+def mirrors(homography: np.ndarray, points: np.ndarray) -> bool:
+    """Whether some of the points (n, 2) are seen mirrored, or from behind.
+
+    The sign of the map's determinant there says it: Hartley and Zisserman, "Multiple
+    View Geometry in Computer Vision", 2004, chapter 21.
+    """
+    depth = np.column_stack([points, np.ones(len(points))]) @ homography[2]
+    return bool((np.linalg.det(homography) * depth <= 0).any())
 
 
 def project(points: np.ndarray, homography: np.ndarray) -> np.ndarray:

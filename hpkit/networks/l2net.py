@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hpkit.networks.layers import conv, initialise
+from hpkit.networks.layers import check_patches, conv, initialise
 
 # (channels, stride) of each layer but the last.
 L2NET_LAYERS = ((32, 1), (32, 1), (64, 2), (64, 1), (128, 2), (128, 1))
@@ -62,10 +62,13 @@ class L2Net(nn.Module):
         initialise(self, init, seed)
 
     def forward(self, patches: Tensor) -> Tensor:
+        check_patches(patches)
         if patches.shape[-2:] != (32, 32):
             raise ValueError(
                 f"patches are {tuple(patches.shape)}, expected (n, 1, 32, 32)"
             )
+        if patches.shape[0] == 0:  # not `len`, which would fix the size for an export
+            return patches.new_empty(0, 128)
         if self.standardize:
             deviation, mean = torch.std_mean(patches, dim=(1, 2, 3), keepdim=True)
             patches = (patches - mean) / (deviation + 0.1)  # a flat patch stays finite

@@ -6,18 +6,23 @@ its card.
 
 import hashlib
 import json
+import warnings
 from pathlib import Path
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load
-from torch import nn
+from torch import Tensor, nn
 
 from hpkit.files import digest
 from hpkit.networks.denoisers import Residual
+from hpkit.networks.layers import check_patches
 from hpkit.networks.registry import DESCRIPTORS, make_denoiser
 
 WEIGHTS = Path(__file__).parent / "weights"
 SHIPPED = ("descriptor", "denoiser")
+
+LEAST = 4.0  # grey levels: fractions all below were scaled to 0..1, or standardised
 
 
 def card(name: str = "descriptor") -> dict:
@@ -53,9 +58,10 @@ def card(name: str = "descriptor") -> dict:
 def pretrained(name: str = "descriptor") -> nn.Module:
     """The shipped "descriptor" or "denoiser", trained: in eval mode, on the CPU.
 
-    No network access is needed. Patches are float (n, 1, 32, 32) on 0..255. Descriptors
-    are (n, 128); denoised patches are like the patches. `card(name)` tells how it was
-    trained and what it is good for. Raises ValueError for an unknown name and for files
+    No network access is needed. Patches are float (n, 1, 32, 32) on 0..255; it warns of
+    pixels on another scale. Descriptors are (n, 128); denoised patches are like the
+    patches. `card(name)` tells how it was trained and what it is good for. Raises
+    ValueError for an unknown name and for files
     that are missing, damaged, or do not belong together.
     """
     told, path = card(name), WEIGHTS / f"{name}.safetensors"
@@ -75,7 +81,36 @@ def pretrained(name: str = "descriptor") -> nn.Module:
         raise ValueError(
             f"{path}: not the weights of its card's network ({first})"
         ) from error
+    model.register_forward_pre_hook(check_pixels)
     return model.eval()
+
+
+def check_pixels(model: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+    """Refuse patches of another type than the weights; warn of pixels not on 0..255.
+
+    torch's usual scale, 0 to 1, gives answers without an error, and worse ones.
+    """
+    if torch.compiler.is_compiling():  # an exported network cannot look at values
+        return
+    (patches,) = inputs
+    check_patches(patches)
+    weights = next(model.parameters()).dtype
+    mixed = torch.is_autocast_enabled(patches.device.type)
+    if patches.dtype != weights and not mixed:
+        raise ValueError(
+            f"patches are {patches.dtype}, expected {weights} as the weights are: "
+            f"patches.to({weights})"
+        )
+    if not patches.numel():
+        return
+    low, high = (float(end) for end in patches.detach().aminmax())
+    if low > -LEAST and high < LEAST and (patches != patches.round()).any():
+        warnings.warn(
+            f"pixels run from {low:.3g} to {high:.3g}: this network was trained on 0 "
+            "to 255, and its answers to another scale are worse; give it the grey "
+            "levels as they are in the file",
+            stacklevel=2,
+        )
 
 
 def build(kind: str, name: str, **arguments: object) -> nn.Module:

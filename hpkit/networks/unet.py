@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hpkit.networks.layers import conv, initialise, relu_conv, up_conv
+from hpkit.networks.layers import check_patches, conv, initialise, relu_conv, up_conv
 
 DEPTHS = (4, 6, 8)
 
@@ -45,6 +45,7 @@ class UNet(nn.Module):
         initialise(self, init, seed)
 
     def forward(self, noisy: Tensor) -> Tensor:
+        check_patches(noisy)
         x, skips = noisy, []
         for down in self.down:
             skips.append(down(x))  # baseline: 16 channels, 32x32

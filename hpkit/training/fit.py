@@ -2,12 +2,14 @@
 
 Training can be resumed from any of them. `list(fit(...))` trains to the end, a progress
 bar wraps it, and a plot redraws in its loop. The whole set lies on the device as uint8;
-a batch is cast to float when it is used. Only one run at a time can train in a process:
-dropout draws from torch's random state, which is put back after each epoch.
+a batch is cast to float when it is used. Dropout draws from torch's random state, which
+a process has only once. So trainings in several threads take turns, epoch by epoch, and
+the random state is put back after each.
 """
 
 import math
 import time
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -28,6 +30,9 @@ from hpkit.devices import (
 from hpkit.training.averaging import Average, recalibrate
 from hpkit.training.optimizers import make_optimizer, make_schedule
 from hpkit.training.samplers import Sampler
+from hpkit.waiting import NETWORKS
+
+ALIKE = 1e-3  # of their size: outputs that differ by less are all the same
 
 CHECK_EVERY = 100  # batches between two looks at the loss: each look makes a GPU wait
 
@@ -156,7 +161,7 @@ class _Run:
         self.batch_size, self.epochs, self.seed = batch_size, epochs, seed
         self.device = resolve_device(device)
         self.precision = resolve_precision(precision, self.device)
-        self.was_stopped = False
+        self.was_stopped = self.collapsed = False
 
     def set_up(
         self, optimizer: torch.optim.Optimizer, name: str, schedule: str
@@ -217,15 +222,16 @@ class _Run:
         """
         number, self.finished = self.done + 1, None
         batches = self._batches(number, stopped)
-        try:
-            yield batches
-            self._finish(number)
-        except Stopped:
-            self.was_stopped = True
-        finally:
-            batches.close()  # puts the random state back, also where a batch failed
-            if self.finished is None:
-                self.restore(self.good)
+        with NETWORKS:  # no other thread draws random numbers, or describes, meanwhile
+            try:
+                yield batches
+                self._finish(number)
+            except Stopped:
+                self.was_stopped = True
+            finally:
+                batches.close()  # puts the random state back, also where a batch failed
+                if self.finished is None:
+                    self.restore(self.good)
 
     def _batches(self, number: int, stopped: Callable[[], bool]) -> Iterator[Tensor]:
         """The batches, each at its learning rate.
@@ -297,12 +303,28 @@ class _Run:
                 self._loss(self.validation, self.val_data, batch)
                 for batch in self.val_batches
             ]
+            self._look_for_collapse()
         return _mean(losses, self.val_batches)
 
     def _pass_over(self, model: nn.Module) -> None:
         """Put the patches of the last epoch through another network."""
         for batch in self.draw(self.epochs):
             self.train.outputs(partial(self._forward, model), self.data, batch)
+
+    def _look_for_collapse(self) -> None:
+        """Warn once where the network answers the same to all patches."""
+        if self.collapsed:
+            return
+        batch, forward = self.val_batches[0], partial(self._forward, self.model)
+        output, *_ = self.validation.outputs(forward, self.val_data, batch)
+        if alike(output):
+            self.collapsed = True
+            warnings.warn(
+                f"epoch {self.done + 1}: the network gives nearly the same output for "
+                "all patches, so it has collapsed; try a smaller learning rate, or "
+                "other negatives, and look at the loss: it may sit at the margin",
+                stacklevel=2,
+            )
 
     def _loss(
         self, sampler: Sampler, data: tuple[Tensor, ...], batch: Tensor
@@ -346,6 +368,15 @@ class _Run:
         if self.mean:
             self.mean.restore(state["averaged"], state["steps_averaged"])
         self.model.eval()
+
+
+def alike(outputs: Tensor) -> bool:
+    """Whether the outputs (n, ...) differ by under a thousandth of their size."""
+    if len(outputs) < 2:
+        return False
+    rows = outputs.detach().float().flatten(1)
+    spread = (rows - rows.mean(0)).norm(dim=1).mean()
+    return bool(spread <= ALIKE * rows.norm(dim=1).mean())
 
 
 def _derived(*numbers: int) -> int:

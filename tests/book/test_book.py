@@ -57,7 +57,6 @@ def first(tmp_path) -> Path:
         ("flag", "false", False),  # papermill's own -p gives the text "false"
         ("name", '"01"', "01"),
         ("seeds", "[3]", [3]),
-        ("seeds", "[]", []),
         ("limit", "2.5", 2.5),
     ],
 )
@@ -86,6 +85,8 @@ def test_values_are_read_as_yaml_and_fitted(first, name, text, value):
         ("-p name 01", "name: 1 does not fit, expected str like the default 'a'"),
         ("-p seeds 3", "seeds: 3 does not fit, expected list like the default [0, 1]"),
         ("-p seeds [a]", "seeds: 'a' does not fit, expected int like the default 0"),
+        ("-p seeds []", "seeds: the list is empty, expected at least one value, as in"),
+        ("-p data nowhere", 'nowhere: expected "photos", "scenes", "hpatches", or an exi'),
         (
             "-p epoch 3",
             "no parameter 'epoch', expected one of: epochs, flag, limit, lr, name, seeds",
@@ -318,6 +319,37 @@ while True:
     assert main(["book", *two]) == 0
     found = dict(line.findall(capsys.readouterr().out))
     assert found == {"01_first": "kept", "04_last": "ran"}
+
+
+def test_folders_that_are_named_from_here_are_absolute(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine").mkdir()
+    assert parameters.placed({"data": "mine"}) == {"data": str(tmp_path / "mine")}
+    for same in ({"data": "photos"}, {"data": ["mine"]}, {"epochs": 3}, {"data": None}):
+        assert parameters.placed(same) == same
+    monkeypatch.setenv("HPKIT_CACHE", "cache")
+    monkeypatch.setenv("HPKIT_RUNS", "../runs")
+    monkeypatch.delenv("HPKIT_DATA", raising=False)
+    found = run.environment()
+    assert found["HPKIT_CACHE"] == str(tmp_path / "cache") and "HPKIT_DATA" not in found
+    assert Path(found["HPKIT_RUNS"]).resolve() == tmp_path.parent / "runs"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_an_early_end_is_a_failure_and_figures_are_shown_whatever_the_backend(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setenv("MPLBACKEND", "Agg")
+    draw = "import matplotlib.pyplot as plt", "plt.plot([1, 2]); plt.show()"
+    shown = write(tmp_path / "01.ipynb", "# One?", *draw)
+    ended = write(tmp_path / "02.ipynb", "# Two?", "import sys", "sys.exit(0)", "1 / 0")
+    found = asyncio.run(run.run([shown, ended], [{}, {}], tmp_path / "out", 120))
+    assert [result.status for result in found] == ["ran", "failed"]
+    assert found[1].error == "cell 3 (sys.exit(0)): SystemExit: 0"
+    made = nbformat.read(tmp_path / "out" / "notebooks" / "01.ipynb", 4)
+    assert "image/png" in made.cells[-1].outputs[-1].data
+    assert not (tmp_path / "out" / "notebooks" / "02.ipynb").exists()
 
 
 @pytest.mark.slow

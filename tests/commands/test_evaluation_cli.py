@@ -106,7 +106,7 @@ DAMAGES = {
         '{"small": {"train": ["v_elm"]}}'),
     "verif_pos_split-small.csv: not found; take the official task files or write your own":
         lambda f: (f / "verif_pos_split-small.csv").unlink(),
-    'idx1 is "86", expected a whole number from 0 to 85': lambda f: rewrite(
+    "v_dogwood has 86 points here, and": lambda f: rewrite(
         f, lambda a: {f"v_dogwood/{t}": a[f"v_dogwood/{t}"][:86] for t in PATCH_TYPES}),
 }
 

@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 from web import NAMES, RELEASE, SEQUENCES, cut, flipped, serve, status
 
 from hpkit import files as written
+from hpkit import waiting
 from hpkit.__main__ import main
 from hpkit.data import hpatches, http, tasks
 from hpkit.data.archives import stamp_of
@@ -486,3 +487,15 @@ def test_the_command_line_says_one_sentence(site, capsys):
     assert main(["download", "tasks"]) == 2
     assert main(["download", "hpatches", "--split", "z"]) == 2
     assert "unknown split 'z', expected one of a" in capsys.readouterr().err
+
+
+def test_who_waits_for_a_server_is_told_in_one_line_and_how_to_give_up(monkeypatch, capsys):
+    monkeypatch.setattr(waiting, "PATIENCE", 0.05)
+    monkeypatch.setattr(http, "PAUSE", 0.05)
+    monkeypatch.setattr(http, "TRIES", 3)
+    for ask in (http.get, http.probe, http.RemoteArchive):
+        with pytest.raises(ConnectionError, match="tried 3 times"):
+            ask("http://127.0.0.1:9/x.zip")
+        told = capsys.readouterr().err.splitlines()
+        assert len(told) == 1 and told[0].startswith("waiting for an answer from http://127.0.0.1:9/x")
+        assert told[0].endswith("Ctrl-C gives up")

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import Image
+from tiny import write_data
 
 from hpkit.data import sets
 from hpkit.data.noise import NOISE_FRACTION, add_noise, level_of
@@ -259,3 +260,33 @@ def test_a_patch_without_contrast_gets_no_noise():
 def test_shapes_must_agree():
     with pytest.raises(ValueError, match=r"source 'noisy' of i_x is uint8 \(3, 16, 32, 32\), exp"):
         PatchSet({"clean": [patches(2)], "noisy": [patches(3)]}, ("i_x",))
+
+
+@pytest.mark.parametrize(("levels", "beside"), [(1, False), (2, False), (1, True), (2, True)])
+def test_a_folder_is_searched_for_its_sequences_like_a_zip(tmp_path, levels, beside):
+    inner = tmp_path.joinpath("outer", *["data"] * levels)
+    write_data(inner)
+    (tmp_path / "outer" / "__MACOSX" / "data").mkdir(parents=True)
+    if beside:
+        (inner / "splits.json").rename(inner.parent / "splits.json")
+    expected = load(inner)
+    found = load(tmp_path / "outer")
+    assert np.array_equal(found.test["clean"], expected.test["clean"])
+    assert found.train.names == expected.train.names
+    version = sets.data_set(inner).version()
+    assert sets.data_set(tmp_path / "outer").version() == version
+    (inner.parent if beside else inner).joinpath("splits.json").write_text("{}")
+    assert sets.data_set(tmp_path / "outer").version() != version
+
+
+def test_one_sequence_is_no_data_set(tmp_path):
+    write_data(tmp_path)
+    with pytest.raises(FileNotFoundError, match=r"i_ant: one sequence, with a ref.png in it, expected"):
+        load(tmp_path / "i_ant")
+
+
+def test_two_data_sets_in_one_folder_are_not_guessed_between(tmp_path):
+    for name in ("one", "other"):
+        write_data(tmp_path / name)
+    with pytest.raises(FileNotFoundError, match=r"splits.json: not found"):
+        load(tmp_path)

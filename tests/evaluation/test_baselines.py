@@ -129,3 +129,35 @@ def test_noise_level_finds_the_noise(patches, sigma):
     grey = np.full((40, 32, 32), 128, np.uint8)
     assert noise_level(noisy(grey, sigma)).mean() == pytest.approx(sigma, rel=0.05)
     assert noise_level(noisy(patches, sigma)).mean() == pytest.approx(sigma, rel=0.15)
+
+
+@pytest.mark.parametrize("side", [64, 65, 96, 33])
+@pytest.mark.parametrize("name", ["sift", "rootsift"])
+def test_sift_of_a_larger_patch_is_that_of_the_same_patch_made_smaller(name, side, patches):
+    """The release's patches have 65 pixels: a grid of 32 would look at their middle alone."""
+    function, _ = DESCRIPTORS[name]
+    large = np.stack([cv2.resize(patch, (side, side), interpolation=cv2.INTER_CUBIC)
+                      for patch in patches])
+    change = np.linalg.norm(function(large) - function(patches), axis=1)
+    assert change.mean() < 0.15 * typical(function(patches))
+
+
+def test_the_grid_covers_the_whole_of_a_patch_of_any_size():
+    for side in (16, 64, 65):
+        patch = np.full((1, side, side), 100, np.uint8)
+        patch[0, -side // 6:, -side // 6:] = 200  # in the last corner
+        cells = sift(patch).reshape(4, 4, 8).sum(2)
+        assert np.unravel_index(cells.argmax(), cells.shape) == (3, 3)
+
+
+@pytest.mark.parametrize("function", [sift, rootsift, raw_pixels, non_local_means])
+@pytest.mark.parametrize(("patches", "found"), [
+    (np.zeros((32, 32), np.uint8), r"uint8 \(32, 32\)"),  # one patch, not 32 rows of garbage
+    (np.zeros((2, 16, 32, 32), np.uint8), r"uint8 \(2, 16, 32, 32\)"),
+    (np.zeros((2, 32, 30), np.uint8), r"uint8 \(2, 32, 30\)"),
+    (np.zeros((2, 32, 32)), r"float64 \(2, 32, 32\)"),
+    ([[1, 2]], r"list \(\)"),
+])
+def test_other_patches_are_refused_in_one_sentence(function, patches, found):
+    with pytest.raises(ValueError, match=f"patches are {found}, expected uint8"):
+        function(patches)

@@ -3,6 +3,7 @@
 import zipfile
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from tiny import patch_set
@@ -222,7 +223,37 @@ def test_a_broken_member_is_refused(arrays, tmp_path):
         read_descriptors(path, ["i_a", "v_b"])
 
 
+@pytest.mark.parametrize(("options", "sentence"), [
+    ({}, "value 1 of row 1 is empty or NaN.*header=False, index=False"),
+    ({"index": False}, r"ref: the first row counts 0, 1 ... 3, as pandas .*header=False"),
+    ({"header": False}, r"ref: the first column counts 0, 1 ... 2, as pandas"),
+    ({"index": False, "sep": ";"}, "the first row counts 0, 1"),
+    ({"index": False, "header": ["a", "b", "c", "d"]}, "not a table of numbers .*a header or an in"),
+    ({"header": False, "index": False}, None),
+])
+def test_what_pandas_adds_to_a_table_is_refused(arrays, tmp_path, options, sentence):
+    write_folder(tmp_path, arrays, ",")
+    for patch_type in PATCH_TYPES:
+        table = pd.DataFrame(arrays[f"i_a/{patch_type}"])
+        table.to_csv(tmp_path / "i_a" / f"{patch_type}.csv", **options)
+    if sentence is None:
+        assert read_descriptors(tmp_path, ["i_a"])[1] == [3]
+        return
+    with pytest.raises(ValueError, match=sentence) as error:
+        read_descriptors(tmp_path, ["i_a"])
+    assert len(str(error.value).replace(str(tmp_path), "")) < 300
+
+
+def test_an_index_among_the_values_of_an_archive_is_refused(arrays, tmp_path):
+    counted = {name: np.insert(array, 0, np.arange(len(array)), 1)
+               for name, array in arrays.items()}
+    np.savez(tmp_path / "d.npz", **counted)
+    with pytest.raises(ValueError, match="i_a/ref: the first column counts"):
+        read_descriptors(tmp_path / "d.npz", ["i_a", "v_b"])
+
+
 @pytest.mark.parametrize(("text", "sentence"), [
+    ("1,2,\n3,4,\n", "value 3 of row 1 is empty"),
     ("", "ref.csv: not a table of numbers"),
     ("1,2\n3,4,5\n", "ref.csv: not a table of numbers"),
     ("1,x\n", "ref.csv: not a table of numbers"),

@@ -142,7 +142,8 @@ def test_identical_descriptors_show_who_wins_ties():
     scores = evaluate(np.ones((150, 16, 4), np.float32), tasks)
     auc = scores.table[scores.table.task == "verification"].auc
     assert (auc == 0).all()  # negatives go first
-    assert scores.retrieval == 1  # positives go first
+    assert retrieval(np.ones((150, 16, 4)), tasks).ap.mean() == 1  # positives go first
+    assert scores.retrieval < 0.1  # but not where all is alike
     success = scores.table[scores.table.task == "matching"].success_rate
     assert (success == 1 / 50).all()  # the first patch is everyone's nearest
 
@@ -232,10 +233,35 @@ def test_descriptors_that_are_all_alike_are_told(recwarn):
     descriptors, tasks = synthetic(noise=0.8, points=60, pairs=500)
     evaluate(descriptors, tasks)
     assert not recwarn.list
-    with pytest.warns(UserWarning, match="100% of the distances .* its mAP says nothing here"):
-        assert evaluate(np.ones_like(descriptors), tasks).retrieval > 0.99
+    for alike in (np.ones_like(descriptors), np.zeros_like(descriptors), 1e4 + 0 * descriptors):
+        with pytest.warns(UserWarning, match="100% of the distances .* here they go to the distra"):
+            found = evaluate(alike, tasks)
+        assert found.retrieval < 0.1 and found.matching < 0.1
+        assert retrieval(alike, tasks).ap.mean() > 0.99  # the official rule, which has a trap
 
 
 def test_unknown_device_is_refused():
     with pytest.raises(ValueError, match="device"):
         matching(*synthetic(noise=0.5, points=30, pairs=10), device="abacus")
+
+
+@pytest.mark.parametrize("kind", [torch.float64, torch.bfloat16, torch.float16, torch.int16])
+def test_a_tensor_of_any_kind_is_scored(kind):
+    descriptors, tasks = synthetic(noise=0.8, points=30, pairs=50)
+    tensor = torch.from_numpy(np.round(descriptors * 9)).to(kind)
+    expected = evaluate(tensor.float().numpy(), tasks, device="cpu")
+    assert evaluate(tensor, tasks, device="cpu") == expected
+    if kind.is_floating_point:
+        assert evaluate(tensor.requires_grad_(), tasks, device="cpu") == expected
+
+
+@pytest.mark.parametrize(("descriptors", "sentence"), [
+    ("text", "a str of <U4, expected real numbers"),
+    ([[1, 2], [3]], "no numbers in an array"),
+    (np.ones((2, 16, 3), complex), "ndarray of complex128, expected real numbers"),
+    (np.full((2, 16, 3), None), "ndarray of object, expected real numbers"),
+    (None, "a NoneType of object"),
+])
+def test_what_is_no_number_is_refused(descriptors, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        evaluate(descriptors, synthetic(noise=0.8, points=30, pairs=50)[1])

@@ -7,7 +7,7 @@ import signal
 import threading
 import time
 import warnings
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import replace
 from itertools import count
 from multiprocessing import get_context
@@ -23,7 +23,7 @@ from hpkit.experiments import runs
 from hpkit.experiments import store as kept_runs
 from hpkit.experiments.build import side
 from hpkit.experiments.configs import DenoiserConfig
-from hpkit.experiments.runs import ablate, run
+from hpkit.experiments.runs import ablate, follow, run
 
 FORK = get_context("forkserver")  # children of a process that has imported torch and run nothing
 FORK.set_forkserver_preload(["hpkit.experiments.runs"])
@@ -331,6 +331,57 @@ def test_two_processes_that_want_one_run_do_not_both_train_it(denoiser, tmp_path
     with ProcessPoolExecutor(2, FORK) as executor:
         first, second = executor.map(run_in(tmp_path), [long, long])
     assert first == second
+
+
+def noisy(descriptor, **changes):
+    """An L2-Net, which has dropout; no denoiser."""
+    return replace(descriptor, source="noisy", test_source="noisy", epochs=3, **changes)
+
+
+def without(table, *columns):
+    return table.drop(columns=["seconds", "finished", *columns])
+
+
+def test_threads_train_what_a_loop_trains_bit_for_bit(descriptor, tmp_path):
+    base = noisy(descriptor)
+    serial = ablate(base, range(4), store=tmp_path / "serial")
+    with ThreadPoolExecutor(4) as executor:
+        threaded = ablate(base, range(4), executor=executor, store=tmp_path / "threads")
+    pd.testing.assert_frame_equal(without(threaded), without(serial))
+    for key in serial.key:
+        one, other = ((tmp_path / store / key / "weights.safetensors").read_bytes()
+                      for store in ("serial", "threads"))
+        assert one == other
+
+
+def test_a_run_beside_a_panel_that_trains_waits_and_both_are_right(descriptor, tmp_path):
+    ours, theirs = noisy(descriptor, seed=1), noisy(descriptor, seed=2, threads=2)
+    expected = [run(config, store=tmp_path / "serial") for config in (ours, theirs)]
+    steps = follow(theirs, store=tmp_path)
+    followed = threading.Thread(target=lambda: list(steps))
+    followed.start()
+    beside = run(ours, store=tmp_path)
+    followed.join()
+    found = [beside, run(theirs, store=tmp_path)]
+    for one, other in zip(found, expected, strict=True):
+        assert same_weights(one.model(), other.model()) and one.scores == other.scores
+        assert one.info["threads"] == other.info["threads"]
+
+
+def test_a_panel_beside_a_training_is_refused_and_nothing_stays_taken(descriptor, tmp_path):
+    begun = follow(noisy(descriptor), store=tmp_path)
+    next(begun)
+    with ThreadPoolExecutor(1) as executor:
+        with pytest.raises(RuntimeError, match="another training goes on in this process"):
+            executor.submit(lambda: next(follow(noisy(descriptor, seed=5), store=tmp_path))).result()
+        executor.submit(begun.close).result()
+        assert executor.submit(run, noisy(descriptor), store=tmp_path).result().scores
+
+
+@pytest.mark.parametrize(("seeds", "grid", "name"), [([], {}, "seed"), ([0], {"lr": []}, "lr")])
+def test_a_table_of_nothing_is_refused(denoiser, tmp_path, seeds, grid, name):
+    with pytest.raises(ValueError, match=f"no value for {name}, expected at least one to train"):
+        ablate(denoiser, seeds, store=tmp_path, **grid)
 
 
 class run_in:

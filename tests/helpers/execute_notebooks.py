@@ -26,8 +26,10 @@ def normalise(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
     """The notebook without timings, widget state and kernel details; a cell's id is its hash."""
     python = {"display_name": "Python 3", "language": "python", "name": "python3"}
     stamp = {"hpkit": stamp_of(notebook)}
+    language = {"name": "python", "file_extension": ".py", "mimetype": "text/x-python"}
+    language |= {"nbconvert_exporter": "python", "pygments_lexer": "ipython3"}
     notebook.metadata = nbformat.from_dict(
-        {"kernelspec": python, "language_info": {"name": "python"}, **stamp}
+        {"kernelspec": python, "language_info": language, **stamp}
     )
     used = set()
     for cell in notebook.cells:

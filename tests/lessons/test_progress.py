@@ -1,5 +1,6 @@
 """Exercises answer: right, wrong in the usual ways, broken, not attempted; predictions are kept."""
 
+import io
 from itertools import product
 
 import cv2
@@ -176,6 +177,10 @@ def test_a_bet_is_on_a_verdict_with_a_confidence(cache):
         progress.predict("C1", "holds", 70)
     with pytest.raises(ValueError, match="C1: no verdict 'it rains', expected one of holds, does"):
         progress.predict("C1", "it rains", ...)
+    with pytest.raises(ValueError, match=r"confidence '0.7': expected 0.33"):
+        progress.predict("C1", "holds", "0.7")
+    with pytest.raises(ValueError, match="no claim 'c33': there are C1, C2"):
+        progress.predict("c33", "holds", 0.7)
     assert not cache.exists()
 
 
@@ -222,6 +227,24 @@ def test_recorded_results_are_found_from_anywhere(tmp_path, monkeypatch):
     assert arms.recorded("mine").matching.tolist() == [0.5]
     with pytest.raises(FileNotFoundError, match=r"results/none.csv: not found"):
         arms.recorded("none")
+
+
+def test_a_bet_is_found_however_its_claim_was_written(cache):
+    for written in ("c3", " C4B", "h1", "M1"):
+        progress.predict(written, "holds", 0.6)
+    names = ("C3", "C4b", "H1", "M1")
+    assert set(progress.calibration(dict.fromkeys(names, "holds"))[0].claim) == set(names)
+    progress.reveal("c3", "holds")
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252", "utf-8"])
+def test_a_terminal_without_a_check_mark_ends_nothing(cache, monkeypatch, encoding):
+    written = io.BytesIO()
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(written, encoding, write_through=True))
+    progress.predict("C1", "holds", 0.6)
+    progress.check(next(iter(progress.checks())), ...)
+    told = written.getvalue().decode(encoding)
+    assert ("\u270e" if encoding == "utf-8" else "\\u270e") in told
 
 
 def test_the_brier_score_counts_claims_that_were_predicted(cache):

@@ -2,8 +2,10 @@
 
 import io
 import json
+import os
 import shutil
 from functools import partial
+from itertools import permutations
 
 import cv2
 import numpy as np
@@ -13,7 +15,7 @@ from PIL import Image
 
 import hpkit
 from hpkit.data.geometry import MAGNIFICATION, cut, frames
-from hpkit.data.photos import keypoint_table, move, read_photo
+from hpkit.data.photos import keypoint_table, move, photo_table, read_photo
 from hpkit.data.strips import shrink
 from hpkit.evaluation.baselines import raw_pixels, rootsift
 from hpkit.evaluation.describe import describe
@@ -22,6 +24,7 @@ from hpkit.experiments.configs import DenoiserConfig, DescriptorConfig
 from hpkit.experiments.runs import network
 from hpkit.matching import images, keypoints, photos
 from hpkit.networks import pretrained
+from hpkit.record.matching import changed
 
 PHOTO = read_photo("camera")
 BY_PATCH = partial(keypoints.describe_keypoints, descriptor=rootsift)
@@ -146,6 +149,28 @@ def test_other_keypoints_are_refused(point):
         keypoints.describe_keypoints(PHOTO, [cv2.KeyPoint(9, 9, 3), point], rootsift)
 
 
+@pytest.mark.parametrize(("point", "magnification", "sentence"), [
+    ((1e6, 5, 3, 0), 5, r"keypoint 1 is at 1e\+06, 5 .* more than a photo's size outside it, which"),
+    ((5, -1e30, 3, 0), 5, "more than a photo's size outside"),
+    ((5, 5, 1e9, 0), 5, "a region over 100 times as wide as the photo, which has 512 × 512 pixels"),
+    ((5, 5, 3, 0), 1e7, "a region over 100 times as wide"),
+    ((5, 5, 3, 0), 0, "magnification is 0, expected a finite number over 0"),
+    ((5, 5, 3, 0), -5, "magnification is -5"), ((5, 5, 3, 0), np.nan, "magnification is nan"),
+    ((5, 5, 3, 0), np.inf, "magnification is inf"),
+])
+def test_regions_far_from_the_photo_are_refused_at_once(point, magnification, sentence):
+    rows = np.array([(9, 9, 3, 0), point], float)
+    with pytest.raises(ValueError, match=sentence):
+        keypoints.keypoint_patches(PHOTO, rows, magnification)
+
+
+@pytest.mark.parametrize("function", [keypoints.detect,
+                                      lambda image: keypoints.keypoint_patches(image, [])])
+def test_a_photo_that_opencv_cannot_take_is_refused(function):
+    with pytest.raises(ValueError, match=r"\(32, 32767\), expected at most 32,766 pixels a side"):
+        function(np.zeros((32, 32_767), np.uint8))
+
+
 # --- matches -------------------------------------------------------------------------------------
 
 def test_a_photo_matches_itself():
@@ -214,6 +239,62 @@ def test_where_there_is_no_homography_there_is_none(points):
     homography, inliers = photos.fit_homography(points, points)
     assert homography is None and inliers.tolist() == [False] * len(points)
     assert photos.corner_error(homography, np.eye(3), (9, 9)) == np.inf
+
+
+def places_and_descriptors(image):
+    found = keypoints.detect(image, 500)
+    return keypoints.keypoint_frames(found)[:, :2], keypoints.opencv_rootsift(image, found)
+
+
+def fitted(first, second, ratio):
+    matches = photos.match(first[1], second[1], ratio=ratio)
+    return photos.fit_homography(first[0][matches[:, 0]], second[0][matches[:, 1]])
+
+
+@pytest.mark.parametrize("ratio", [0.9, None])
+def test_unrelated_photos_get_no_homography(ratio):
+    pictures = {name: read_photo(name) for name in photo_table().name if name != "motorcycle_left"}
+    white = np.random.RandomState(0).randint(0, 256, (3, 300, 400), dtype=np.uint8)
+    pictures |= {f"noise {i}": image for i, image in enumerate(white)}
+    found = {name: places_and_descriptors(image[:600, :800]) for name, image in pictures.items()}
+    wrong = [(one, other) for one, other in permutations(found, 2)
+             if fitted(found[one], found[other], ratio)[0] is not None]
+    assert not wrong and len(found) > 15
+
+
+@pytest.mark.parametrize("change", [lambda image: image[:, ::-1], lambda image: 255 - image])
+def test_a_mirrored_or_inverted_photo_gets_none_or_the_true_homography(change):
+    for name in ("flower", "page", "camera", "china"):
+        image = read_photo(name)[:600, :800]
+        other = np.ascontiguousarray(change(image))
+        homography, inliers = fitted(*map(places_and_descriptors, (image, other)), 0.9)
+        assert (homography is None and not inliers.any()) or (
+            np.allclose(homography / homography[2, 2], np.eye(3), atol=0.05))
+
+
+@pytest.mark.parametrize(("change", "strength"), [("viewpoint", 1.0), ("light", 1.0), ("noise", 60)])
+def test_changes_that_the_chapter_matches_still_get_theirs(change, strength):
+    for name in ("china", "camera", "coins"):
+        photo = read_photo(name)
+        image, truth = changed(photo, change, strength, np.random.RandomState(3))
+        homography, _ = fitted(*map(places_and_descriptors, (photo, image)), 0.9)
+        assert photos.corner_error(homography, truth, photo.shape) < 8
+
+
+@pytest.mark.parametrize(("pairs", "agree", "area", "expected"), [
+    # (n - 4) · C(n, k) · C(k, 4) · α^(k - 4), by hand; α = π · 1² / area
+    (6, 5, 100 * np.pi, 2 * 6 * 5 * 0.01),
+    (6, 6, 100 * np.pi, 2 * 1 * 15 * 0.01**2),
+    (9, 4, 100 * np.pi, np.inf),
+])
+def test_false_alarms_by_hand(pairs, agree, area, expected):
+    points = np.zeros((pairs, 2))
+    points[1:, 0] = np.linspace(area / 20, area / 10, pairs - 1)
+    points[1:, 1] = 10
+    found = photos.false_alarms(points, points, np.arange(pairs) < agree, 1.0)
+    assert found == pytest.approx(expected)
+    twice = np.concatenate([points, points])  # the same corners, found at another angle
+    assert photos.false_alarms(twice, twice, np.arange(2 * pairs) % pairs < agree, 1.0) == found
 
 
 def test_points_that_do_not_pair_are_refused():
@@ -364,6 +445,16 @@ def test_colour_palettes_deep_greys_and_turned_cameras_are_read():
     (encoded(Image.fromarray(PHOTO))[:20_000], "damaged"),
     (encoded(Image.fromarray(PHOTO), "JPEG")[:9_000], "damaged"),
     (encoded(Image.new("L", (20, 300))), "20 × 300 pixels, expected at least 32"),
+    (encoded(Image.new("L", (4000, 100))), "4000 × 100 pixels, shrunk to 800 × 20, expected at le"),
+    (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "a HEIC photo, as iPhones .* export it as JPEG"),
+    (b"\0\0\0\x1cftypavif\0\0\0\0avif", "an AVIF image: save it as JPEG"),
+    (b"%PDF-1.7 ...", "but a PDF"), (b"<?xml version='1.0'?><svg>", "a drawing"),
+    (b"\n<!DOCTYPE html><html>", "a web page, not the photo on it"),
+    (b"version https://git-lfs.github.com/spec/v1", "a Git LFS pointer"),
+    (b"PK\x03\x04...", "a zip"), (bytearray(b"hello" * 300_000), "this file: not an image"),
+    (memoryview(b""), "an empty file"), (".", "a folder, expected an image file"),
+    ("x" * 100_000, "xxx...: not found"), (None, "data is a NoneType, expected the bytes"),
+    (PHOTO, "data is a ndarray, expected the bytes of an image file, or its path"),
     (encoded(Image.new("1", (7200, 7000))), "7200 × 7000 pixels, expected at most 50 megapixels"),
     (encoded(Image.new("1", (20_000, 20_000))), "expected at most 50 megapixels"),
 ])
@@ -371,6 +462,43 @@ def test_other_files_are_refused_in_one_sentence(data, hint, recwarn):
     with pytest.raises(ValueError, match=hint) as error:
         images.read_image(data)
     assert "\n" not in str(error.value) and not len(recwarn)
+
+
+@pytest.mark.parametrize("options", [{"longest": 0}, {"longest": float("nan")},
+                                     {"limit_megapixels": -1}])
+def test_limits_that_let_nothing_through_are_refused(options):
+    with pytest.raises(ValueError, match="expected at least 32 pixels and more than 0 megapixels"):
+        images.read_image(encoded(Image.fromarray(PHOTO)), **options)
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root may read everything")
+def test_a_photo_that_may_not_be_read_is_not_called_damaged(tmp_path):
+    (tmp_path / "a.png").write_bytes(encoded(Image.fromarray(PHOTO)))
+    (tmp_path / "a.png").chmod(0)
+    with pytest.raises(ValueError, match=r"a.png: cannot be read \(Permission denied\)"):
+        images.read_image(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize(("mode", "spoil", "share"), [
+    (np.float32, -9999, 1), (np.float32, 3.4e38, 1), (np.float32, np.nan, 1),
+    (np.float32, -9999, 20_000), (np.uint16, 65535, 1), (np.int32, -(2**31), 100),
+])
+def test_a_few_broken_pixels_leave_the_photo_as_it_is(mode, spoil, share):
+    deep = PHOTO.astype(mode) * 3
+    expected = images.read_image(encoded(Image.fromarray(deep), "TIFF")).astype(int)
+    deep.ravel()[np.random.RandomState(0).permutation(deep.size)[:share]] = spoil
+    found = images.read_image(encoded(Image.fromarray(deep), "TIFF"))
+    assert np.median(np.abs(found - expected)) <= 2
+    assert np.corrcoef(found.flat, PHOTO.flat)[0, 1] > (0.8 if share > 1000 else 0.99)
+
+
+def test_a_value_for_no_data_is_taken_from_the_file():
+    deep = PHOTO.astype(np.float32) / 255
+    deep[: len(deep) // 2] = -1
+    data = encoded(Image.fromarray(deep), "TIFF", tiffinfo={images.NODATA: "-1"})
+    found = images.read_image(data)
+    half = len(PHOTO) // 2
+    assert np.abs(found[half:].astype(int) - PHOTO[half:]).mean() < 8 and not found[:half].any()
 
 
 def test_too_many_pixels_are_refused_before_they_are_decoded(monkeypatch):

@@ -1,8 +1,12 @@
 """The shipped networks are those of their cards, and the best recipe beats what came before."""
 
+import copy
+import pickle
+
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 import hpkit
 from hpkit.data.sets import load
@@ -83,3 +87,60 @@ def test_the_shipped_denoiser_is_better_than_non_local_means():
     errors = [np.abs(denoise(d, test["noisy"]).astype(int) - test["clean"]).mean()
               for d in (hpkit.pretrained("denoiser"), non_local_means)]
     assert errors[0] < errors[1]
+
+
+PIXELS = np.random.RandomState(0).randint(0, 256, (4, 1, 32, 32)).astype(np.float32)
+
+
+@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize(("patches", "sentence"), [
+    (torch.tensor(PIXELS[:, 0]), r"patches are float32 \(4, 32, 32\), expected a float tensor"),
+    (torch.tensor(PIXELS[0, 0]), r"patches are float32 \(32, 32\), expected a float tensor"),
+    (torch.tensor(PIXELS).expand(4, 3, 32, 32), r"float32 \(4, 3, 32, 32\), expected"),
+    (torch.tensor(PIXELS).to(torch.uint8), r"patches are uint8 \(4, 1, 32, 32\), .*\.float\(\)"),
+    (torch.tensor(PIXELS).long(), r"patches are int64 \(4, 1, 32, 32\)"),
+    (torch.tensor(PIXELS).double(), r"patches are torch.float64, expected torch.float32 as the w"),
+    (PIXELS, r"patches are float32 \(4, 1, 32, 32\), expected a float tensor"),
+    ([1, 2], r"patches are list \(\), expected a float tensor"),
+])
+def test_what_a_shipped_network_cannot_take_is_refused_in_one_sentence(name, patches, sentence):
+    with pytest.raises(ValueError, match=sentence) as error:
+        hpkit.pretrained(name)(patches)
+    assert "\n" not in str(error.value) and len(str(error.value)) < 300
+
+
+@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("scaled", [PIXELS / 255, PIXELS / 127.5 - 1,
+                                    (PIXELS - PIXELS.mean()) / PIXELS.std()])
+def test_pixels_on_another_scale_are_named(name, scaled):
+    with pytest.warns(UserWarning, match=r"pixels run from .* trained on 0 to 255"):
+        hpkit.pretrained(name)(torch.tensor(scaled))
+
+
+@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("patches", [PIXELS, PIXELS * 0, PIXELS[:0], PIXELS // 128])
+@pytest.mark.filterwarnings("error")
+def test_patches_of_any_darkness_and_none_at_all_are_taken(name, patches):
+    found = hpkit.pretrained(name)(torch.tensor(patches))
+    assert found.shape == ((len(patches), 128) if name == "descriptor" else patches.shape)
+
+
+def test_shipped_networks_travel_with_their_check():
+    for copied in (copy.deepcopy(hpkit.pretrained()), pickle.loads(pickle.dumps(hpkit.pretrained()))):
+        with pytest.warns(UserWarning, match="pixels run from 0 to 1"):
+            copied(torch.tensor(PIXELS / 255))
+    half = hpkit.pretrained().half()
+    assert half(torch.tensor(PIXELS).half()).isfinite().all()
+
+
+def test_a_shipped_network_can_be_exported_for_batches_of_any_size():
+    model, patches = hpkit.pretrained(), torch.tensor(PIXELS)
+    batch = {"patches": {0: torch.export.Dim("batch")}}
+    exported = torch.export.export(model, (patches,), dynamic_shapes=batch).module()
+    assert torch.allclose(exported(patches[:3]), model(patches[:3]), atol=1e-5)
+
+
+def test_patches_that_lost_their_scale_on_the_way_to_uint8_are_named():
+    lost = (PIXELS[:, 0] / 255).round().astype(np.uint8)
+    with pytest.warns(UserWarning, match=r"no pixel is over 1, of 255"):
+        describe(hpkit.pretrained(), lost)

@@ -5,6 +5,7 @@ Sets have a few points and epochs a few batches: what is tested here does not de
 
 import dataclasses
 import pickle
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import numpy as np
@@ -13,6 +14,7 @@ import torch
 from tiny import CPU, PATCHES, PRECISIONS, TASKS, numbers, patch_set, same_weights
 
 from hpkit.data.patches import PatchSet
+from hpkit.evaluation.describe import describe
 from hpkit.experiments.store import load_state, save_state
 from hpkit.networks.l2net import L2Net
 from hpkit.networks.unet import UNet
@@ -241,3 +243,48 @@ def test_two_steps_give_the_committed_losses(task: str) -> None:
     epochs = fit(build(), sampler, sampler, epochs=2, **options, **CPU)
     found = [loss for epoch in epochs for loss in (epoch.loss, epoch.val_loss)]
     assert found == pytest.approx(DIGEST[task], rel=1e-5)
+
+
+def test_fits_and_descriptions_in_threads_are_those_of_a_loop() -> None:
+    sampler = Triplets(patch_set(points=12), samples=40)
+
+    def trained(seed):
+        network = L2Net(seed=seed)
+        epochs = list(fit(network, sampler, epochs=4, lr=1e-3, batch_size=8, seed=seed, **CPU))
+        return numbers(epochs), [describe(network, PATCHES["clean"], **CPU) for _ in range(4)]
+
+    alone = [trained(seed) for seed in range(3)]
+    with ThreadPoolExecutor(3) as executor:
+        together = list(executor.map(trained, range(3)))
+    for (losses, found), (expected, right) in zip(together, alone, strict=True):
+        assert losses == expected and np.array_equal(found, right)
+
+
+def test_one_network_used_in_threads_is_in_eval_mode_for_all() -> None:
+    network = L2Net(seed=0).train()
+    expected = describe(network, PATCHES["clean"], batch_size=2, **CPU)
+    with ThreadPoolExecutor(4) as executor:
+        found = list(executor.map(lambda _: describe(network, PATCHES["clean"], batch_size=2, **CPU),
+                                  range(12)))
+    assert all(np.array_equal(one, expected) for one in found) and network.training
+
+
+class Collapsed(torch.nn.Module):
+    """Answers everything with one vector, but for a millionth."""
+
+    def __init__(self):
+        super().__init__()
+        self.answer = torch.nn.Parameter(torch.ones(8))
+
+    def forward(self, patches):
+        return self.answer + 1e-6 * patches.mean((1, 2, 3))[:, None]
+
+
+def test_a_collapsed_network_is_named_once(recwarn) -> None:
+    sampler = TASKS["l2net"][1]
+    options = {"epochs": 3, "lr": 1e-6, "batch_size": 4, **CPU}
+    list(fit(L2Net(seed=0), sampler, sampler, **options))
+    assert not [w for w in recwarn if "collapsed" in str(w.message)]
+    list(fit(Collapsed(), sampler, sampler, **options))
+    told = [str(w.message) for w in recwarn if "collapsed" in str(w.message)]
+    assert len(told) == 1 and told[0].startswith("epoch 1: the network gives nearly the same")
