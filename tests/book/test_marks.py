@@ -327,7 +327,7 @@ def test_four_hand_ins_of_which_three_are_broken(tmp_path, capsys):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 def test_a_class_of_thirty(tmp_path):
     folder, given, cases = thirty.make(tmp_path)
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
