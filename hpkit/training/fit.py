@@ -9,7 +9,6 @@ the random state is put back after each.
 
 import math
 import time
-import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -27,11 +26,10 @@ from hpkit.devices import (
     resolve_device,
     resolve_precision,
 )
+from hpkit.training.collapse import warn_if_alike
 from hpkit.training.optimizers import make_optimizer, make_schedule
 from hpkit.training.samplers import Sampler
 from hpkit.waiting import NETWORKS
-
-ALIKE = 1e-3  # of their size: outputs that differ by less are all the same
 
 CHECK_EVERY = 100  # batches between two looks at the loss: each look makes a GPU wait
 
@@ -282,23 +280,11 @@ class _Run:
                 self._loss(self.validation, self.val_data, batch)
                 for batch in self.val_batches
             ]
-            self._look_for_collapse()
+            if not self.collapsed:
+                first = self._forward, self.val_data, self.val_batches[0]
+                output, *_ = self.validation.outputs(*first)
+                self.collapsed = warn_if_alike(output, self.done + 1)
         return _mean(losses, self.val_batches)
-
-    def _look_for_collapse(self) -> None:
-        """Warn once where the network answers the same to all patches."""
-        if self.collapsed:
-            return
-        batch = self.val_batches[0]
-        output, *_ = self.validation.outputs(self._forward, self.val_data, batch)
-        if alike(output):
-            self.collapsed = True
-            warnings.warn(
-                f"epoch {self.done + 1}: the network gives nearly the same output for "
-                "all patches, so it has collapsed; try a smaller learning rate, or "
-                "other negatives, and look at the loss: it may sit at the margin",
-                stacklevel=2,
-            )
 
     def _loss(
         self, sampler: Sampler, data: tuple[Tensor, ...], batch: Tensor
@@ -335,15 +321,6 @@ class _Run:
         whole = {**self.optimizer.state_dict(), "state": kept}
         self.optimizer.load_state_dict(whole)
         self.model.eval()
-
-
-def alike(outputs: Tensor) -> bool:
-    """Whether the outputs (n, ...) differ by under a thousandth of their size."""
-    if len(outputs) < 2:
-        return False
-    rows = outputs.detach().float().flatten(1)
-    spread = (rows - rows.mean(0)).norm(dim=1).mean()
-    return bool(spread <= ALIKE * rows.norm(dim=1).mean())
 
 
 def _derived(*numbers: int) -> int:
