@@ -281,12 +281,12 @@ def test_a_folder_is_searched_for_its_sequences_like_a_zip(tmp_path, levels, bes
 
 def test_one_sequence_is_no_data_set(tmp_path):
     write_data(tmp_path)
-    with pytest.raises(FileNotFoundError, match="i_ant: one sequence, with a ref.png in it, expected"):
+    with pytest.raises(FileNotFoundError, match=r"i_ant: one sequence, with a ref.png in it, expected"):
         load(tmp_path / "i_ant")
 
 
 def test_two_data_sets_in_one_folder_are_not_guessed_between(tmp_path):
     for name in ("one", "other"):
         write_data(tmp_path / name)
-    with pytest.raises(FileNotFoundError, match="splits.json: not found"):
+    with pytest.raises(FileNotFoundError, match=r"splits.json: not found"):
         load(tmp_path)
