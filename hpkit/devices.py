@@ -88,6 +88,20 @@ def exact() -> Iterator[None]:
         cudnn.deterministic, cudnn.allow_tf32 = before
 
 
+@contextmanager
+def threads_used(number: int) -> Iterator[None]:
+    """Use as many threads as the configuration says, inside this context.
+
+    Sums depend on their number.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(number)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 def _cpu_has_bfloat16() -> bool:
     # Two variables restrict torch's kernels (ATen) and its convolutions (oneDNN) to
     # what older CPUs can do.

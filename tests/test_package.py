@@ -63,7 +63,7 @@ def test_each_layer_knows_only_those_below_it(monkeypatch):
 
 
 def test_the_core_is_thin():
-    assert sum(len(lines_of_code(PACKAGE / f"{name}.py")) for name in CORE) <= 2100
+    assert sum(len(lines_of_code(PACKAGE / f"{name}.py")) for name in CORE) <= 2150
 
 
 def test_a_name_has_one_home():

@@ -7,6 +7,8 @@ settles nearly all of it, many times faster; what lies within its rounding error
 left to the differences.
 """
 
+import warnings
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -183,3 +185,21 @@ def distances(queries: Tensor, others: Tensor) -> Tensor:
     near ties by chance.
     """
     return torch.cdist(queries, others, compute_mode="donot_use_mm_for_euclid_dist")
+
+
+def tied(points: Tensor, pairs: np.ndarray) -> bool:
+    """Whether most distances of such pairs are equal, with a warning: a known trap.
+
+    A network that gives one answer to all patches would score 1 in retrieval.
+    """
+    some = pair_distances(points, pairs[:2000], chunk=1_000_000)["easy"]
+    largest_tie = np.unique(some, return_counts=True)[1].max()
+    if largest_tie > len(some) / 2:
+        warnings.warn(
+            f"{largest_tie / len(some):.0%} of the distances between different points "
+            "are equal: these descriptors hardly tell patches apart (has the network "
+            "collapsed?). Officially ties go to the positives in retrieval, which "
+            "rewards that; here they go to the distractors",
+            stacklevel=3,
+        )
+    return largest_tie > len(some) / 2

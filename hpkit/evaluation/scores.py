@@ -4,7 +4,6 @@ Balntas et al., "HPatches", CVPR 2017, section 5. Where the paper is silent (tie
 trapezoid, the pools) the published Python benchmark decides.
 """
 
-import warnings
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import pairwise
@@ -24,6 +23,7 @@ from hpkit.evaluation.distances import (
     pair_distances,
     row_distances,
     squares,
+    tied,
 )
 from hpkit.evaluation.precision import EPSILON, ap_and_auc, average_precision
 
@@ -269,24 +269,6 @@ def _pivot(rows: pd.DataFrame, columns: str, values: str) -> pd.DataFrame:
     return rows.pivot_table(values, "level", columns, sort=False)
 
 
-def _tied(points: Tensor, tasks: Tasks) -> bool:
-    """Whether most distances are equal, with a warning: a trap of the benchmark.
-
-    A network that gives one answer to all patches would score 1 in retrieval.
-    """
-    some = pair_distances(points, tasks.inter[:2000], CHUNK)["easy"]
-    largest_tie = np.unique(some, return_counts=True)[1].max()
-    if largest_tie > len(some) / 2:
-        warnings.warn(
-            f"{largest_tie / len(some):.0%} of the distances between different points "
-            "are equal: these descriptors hardly tell patches apart (has the network "
-            "collapsed?). Officially ties go to the positives in retrieval, which "
-            "rewards that; here they go to the distractors",
-            stacklevel=3,
-        )
-    return largest_tie > len(some) / 2
-
-
 def evaluate(
     descriptors: np.ndarray, tasks: Tasks, *, device: str = "auto", chunk: int = CHUNK
 ) -> Scores:
@@ -298,7 +280,7 @@ def evaluate(
     sequence, type and row.
     """
     checked = _Checked(_points(descriptors, tasks, device))  # once for all
-    ranked = partial(retrieval, ties_win=not _tied(checked.points, tasks))
+    ranked = partial(retrieval, ties_win=not tied(checked.points, tasks.inter))
     tables = [
         task(checked, tasks, device=device, chunk=chunk)
         for task in (verification, matching, ranked)

@@ -6,7 +6,6 @@ goes on from there, bit for bit. `hpkit.experiments.store` looks after the files
 
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor, as_completed
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from itertools import product
@@ -14,12 +13,12 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import torch
 from filelock import Timeout
 from torch import nn
 from tqdm.auto import tqdm
 
 from hpkit.data.sets import data_set
+from hpkit.devices import threads_used
 from hpkit.evaluation.describe import denoise
 from hpkit.experiments import store as kept_runs
 from hpkit.experiments.build import Builder, DenoiserBuilder, DescriptorBuilder, side
@@ -102,7 +101,7 @@ def run(
     with TRAINING:
         config = config.resolved()
         folder = kept_runs.run_folder(config, store)
-        with kept_runs.lock(folder), _threads(config.threads):
+        with kept_runs.lock(folder), threads_used(config.threads):
             info = kept_runs.open_run(folder, config)
             if info is None:
                 info = _trained_to_the_end(config, folder, progress)
@@ -168,7 +167,7 @@ def _follow(
         raise RuntimeError(
             f"run {folder.name} is being trained elsewhere: wait for it"
         ) from error
-    with lock, _threads(config.threads):
+    with lock, threads_used(config.threads):
         info = kept_runs.open_run(folder, config)
         if info is None:
             yield from _train(config, folder, stopped)
@@ -364,17 +363,3 @@ def _scores(config: Config, folder: Path, status: str) -> dict[str, float]:
         scores |= {name + ending: score for name, score in found.items()}
     write_json(path, scores)
     return scores
-
-
-@contextmanager
-def _threads(number: int) -> Iterator[None]:
-    """Use as many threads as the configuration says, inside this context.
-
-    Sums depend on their number.
-    """
-    before = torch.get_num_threads()
-    torch.set_num_threads(number)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

@@ -11,7 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hpkit.networks.layers import check_patches, conv, initialise
+from hpkit.networks.inputs import check_patches
+from hpkit.networks.layers import conv, initialise
 
 # (channels, stride) of each layer but the last.
 L2NET_LAYERS = ((32, 1), (32, 1), (64, 2), (64, 1), (128, 2), (128, 1))

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from hpkit.files import digest
 from hpkit.networks.denoisers import Residual
-from hpkit.networks.layers import check_patches
+from hpkit.networks.inputs import check_patches
 from hpkit.networks.registry import DESCRIPTORS, make_denoiser
 
 WEIGHTS = Path(__file__).parent / "weights"

@@ -9,7 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hpkit.networks.layers import check_patches, conv, initialise, relu_conv, up_conv
+from hpkit.networks.inputs import check_patches
+from hpkit.networks.layers import conv, initialise, relu_conv, up_conv
 
 DEPTHS = (4, 6, 8)
 

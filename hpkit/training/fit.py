@@ -9,7 +9,6 @@ the random state is put back after each.
 
 import math
 import time
-import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -28,11 +27,10 @@ from hpkit.devices import (
     resolve_precision,
 )
 from hpkit.training.averaging import Average, recalibrate
+from hpkit.training.collapse import warn_if_alike
 from hpkit.training.optimizers import make_optimizer, make_schedule
 from hpkit.training.samplers import Sampler
 from hpkit.waiting import NETWORKS
-
-ALIKE = 1e-3  # of their size: outputs that differ by less are all the same
 
 CHECK_EVERY = 100  # batches between two looks at the loss: each look makes a GPU wait
 
@@ -303,28 +301,17 @@ class _Run:
                 self._loss(self.validation, self.val_data, batch)
                 for batch in self.val_batches
             ]
-            self._look_for_collapse()
+            if not self.collapsed:
+                forward = partial(self._forward, self.model)
+                first = forward, self.val_data, self.val_batches[0]
+                output, *_ = self.validation.outputs(*first)
+                self.collapsed = warn_if_alike(output, self.done + 1)
         return _mean(losses, self.val_batches)
 
     def _pass_over(self, model: nn.Module) -> None:
         """Put the patches of the last epoch through another network."""
         for batch in self.draw(self.epochs):
             self.train.outputs(partial(self._forward, model), self.data, batch)
-
-    def _look_for_collapse(self) -> None:
-        """Warn once where the network answers the same to all patches."""
-        if self.collapsed:
-            return
-        batch, forward = self.val_batches[0], partial(self._forward, self.model)
-        output, *_ = self.validation.outputs(forward, self.val_data, batch)
-        if alike(output):
-            self.collapsed = True
-            warnings.warn(
-                f"epoch {self.done + 1}: the network gives nearly the same output for "
-                "all patches, so it has collapsed; try a smaller learning rate, or "
-                "other negatives, and look at the loss: it may sit at the margin",
-                stacklevel=2,
-            )
 
     def _loss(
         self, sampler: Sampler, data: tuple[Tensor, ...], batch: Tensor
@@ -368,15 +355,6 @@ class _Run:
         if self.mean:
             self.mean.restore(state["averaged"], state["steps_averaged"])
         self.model.eval()
-
-
-def alike(outputs: Tensor) -> bool:
-    """Whether the outputs (n, ...) differ by under a thousandth of their size."""
-    if len(outputs) < 2:
-        return False
-    rows = outputs.detach().float().flatten(1)
-    spread = (rows - rows.mean(0)).norm(dim=1).mean()
-    return bool(spread <= ALIKE * rows.norm(dim=1).mean())
 
 
 def _derived(*numbers: int) -> int:
