@@ -161,7 +161,7 @@ def test_a_run_on_another_machine_is_not_made_again(tmp_path):
     todo = reference.missing(tmp_path, [3], "cpu", 1)
     assert len(set(map(reference.identity, todo))) == len(todo) > 30
     rows = [config.row() | {"precision": "bfloat16", "threads": 2} for config in todo]
-    for kind, name in reference.FILES.items():
+    for kind, (name, *_) in reference.FILES.items():
         table = [
             r for r, config in zip(rows, todo, strict=True) if type(config) is kind
         ]
