@@ -291,6 +291,7 @@ TRAINS = ("from hpkit.files import cache_folder\nrun = cache_folder() / 'run'\n"
           "print(run.read_text() if run.exists() else 'trained anew')\nrun.write_text('{}')")
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_four_hand_ins_of_which_three_are_broken(tmp_path, capsys):
     """A dead kernel, a file of macOS, a cut one, no file, a fake; then two are taken away."""
@@ -327,6 +328,7 @@ def test_four_hand_ins_of_which_three_are_broken(tmp_path, capsys):
 
 
 @pytest.mark.slow
+@pytest.mark.repeats  # the four above, in more kinds
 @pytest.mark.timeout(1800)
 def test_a_class_of_thirty(tmp_path):
     folder, given, cases = thirty.make(tmp_path)
@@ -352,7 +354,7 @@ def test_a_class_of_thirty(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(300)
 def test_without_a_fence_it_says_so_and_marks_all_the_same(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(fence, "missing", lambda: "this system forbids it")
     thirty.file(f"given/{thirty.FILE}", thirty.text(thirty.OPEN))(tmp_path)
@@ -364,7 +366,7 @@ def test_without_a_fence_it_says_so_and_marks_all_the_same(tmp_path, monkeypatch
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(300)
 def test_a_chapter_that_does_not_run_here_marks_nobody(tmp_path, capsys):
     thirty.file(f"given/{thirty.FILE}", thirty.text(thirty.OPEN, "1 / 0"))(tmp_path)
     thirty.file(f"in/anna/{thirty.FILE}", thirty.text())(tmp_path)
