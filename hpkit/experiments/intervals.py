@@ -10,6 +10,12 @@ HOLDS, FAILS, OPEN = "holds", "does not hold", "undecided"
 BETTER, WORSE, SAME = "better", "worse", "no difference that matters"
 UNANSWERED = "open"
 
+# How fresh seeds decide: they are looked at three times, and nobody decides in between.
+# At 98 % a look, 5 % of all contrasts without an effect get one by chance (a test
+# simulates that).
+LOOKS = (8, 16, 32)
+LOOK_CONFIDENCE = 0.98
+
 
 def interval(
     values: Sequence[float], confidence: float = 0.95
@@ -63,3 +69,17 @@ def answer(values: Sequence[float], least: float, confidence: float = 0.95) -> s
     if high < -least:
         return WORSE
     return SAME if -least < low and high < least else UNANSWERED
+
+
+def first_answer(values: Sequence[float], least: float) -> tuple[str, int]:
+    """The answer at the first of the LOOKS that gives one, and the seeds that it took.
+
+    values: a difference per seed, in the order of the seeds. UNANSWERED comes with the
+    seeds of the last look that there was, 0 before the first.
+    """
+    seen = 0
+    for seen in [look for look in LOOKS if look <= len(values)]:
+        found = answer(values[:seen], least, LOOK_CONFIDENCE)
+        if found != UNANSWERED:
+            return found, seen
+    return UNANSWERED, seen

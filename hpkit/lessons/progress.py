@@ -72,7 +72,7 @@ def claim_named(claim: str) -> str:
         return claim
     name = letter[1].upper() + letter[2] + letter[3].lower()
     if letter[1].upper() == "C":
-        # Only here, so that chapters that train nothing do not depend on all that trains.
+        # Only here: a chapter that trains nothing must not depend on all that trains.
         known = import_module("hpkit.experiments.claims").CLAIMS
         if name not in known:
             raise ValueError(f"no claim {claim!r}: there are {', '.join(known)}")

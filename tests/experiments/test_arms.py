@@ -26,6 +26,7 @@ from hpkit.experiments.intervals import (
     WORSE,
     answer,
     decide,
+    first_answer,
     interval,
     verdict,
 )
@@ -189,6 +190,31 @@ def test_an_answer_says_whether_an_effect_is_there_and_matters(values, found):
 def test_a_higher_confidence_answers_less():
     values = [0.5, 0.9, 0.6, 0.8]
     assert answer(values, 0.3, 0.95) == BETTER and answer(values, 0.3, 0.999) == UNANSWERED
+
+
+def test_the_first_look_that_answers_decides():
+    rng = np.random.default_rng(0)
+    clear, faint = rng.normal(5, 1, 40), rng.normal(0, 9, 40)
+    assert first_answer(clear, 0.3) == (BETTER, 8) and first_answer(-clear, 0.3) == (WORSE, 8)
+    assert first_answer(clear[:7], 0.3) == (UNANSWERED, 0)
+    assert first_answer(faint[:20], 0.3) == (UNANSWERED, 16)
+    turned = np.concatenate([clear[:8], -100 * np.ones(24)])
+    assert first_answer(turned, 0.3) == (BETTER, 8)  # what came later is not looked at
+    assert first_answer(np.full(8, 0.1) + 1e-3 * faint[:8], 0.3) == (SAME, 8)
+
+
+def test_three_looks_together_err_one_time_in_twenty():
+    """No effect, and a thousand claims that there is one."""
+    rng = np.random.default_rng(0)
+    found = [first_answer(rng.normal(size=32), 0)[0] for _ in range(1000)]
+    wrong = sum(name in (BETTER, WORSE) for name in found) / len(found)
+    assert 0.03 < wrong < 0.065
+
+
+def test_an_effect_that_only_just_matters_is_seldom_said_to_be_more():
+    rng = np.random.default_rng(1)
+    found = [first_answer(rng.normal(0.25, 1, size=32), 0.25)[0] for _ in range(500)]
+    assert sum(name == BETTER for name in found) / len(found) < 0.04
 
 
 # --- the claims ---------------------------------------------------------------------------------
