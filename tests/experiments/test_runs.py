@@ -8,6 +8,7 @@ import threading
 import time
 import warnings
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 from itertools import count
 from multiprocessing import get_context
@@ -342,10 +343,21 @@ def without(table, *columns):
     return table.drop(columns=["seconds", "finished", *columns])
 
 
-def test_threads_train_what_a_loop_trains_bit_for_bit(descriptor, tmp_path):
+@contextmanager
+def dask_threads(number: int):
+    """Dask's usual worker: several threads in one process."""
+    with (LocalCluster(1, threads_per_worker=number, processes=False, dashboard_address=None)
+          as cluster, Client(cluster) as client):
+        yield client.get_executor()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(200)
+@pytest.mark.parametrize("pool", [ThreadPoolExecutor, dask_threads])
+def test_threads_train_what_a_loop_trains_bit_for_bit(pool, descriptor, tmp_path):
     base = noisy(descriptor)
     serial = ablate(base, range(4), store=tmp_path / "serial")
-    with ThreadPoolExecutor(4) as executor:
+    with pool(4) as executor:
         threaded = ablate(base, range(4), executor=executor, store=tmp_path / "threads")
     pd.testing.assert_frame_equal(without(threaded), without(serial))
     for key in serial.key:
