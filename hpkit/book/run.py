@@ -1,10 +1,12 @@
-"""Notebooks run without a browser: each in a process of its own, under a time limit.
+"""Notebooks run without a browser: each in a process of its own.
 
-A finished run is kept, and a failed one stops nothing. A stopped book goes on where it
-was.
+Each of its cells has a time limit, so that a slow machine needs no other than a fast
+one, and what takes long is told now and then. A finished run is kept, and a failed one
+stops nothing. A stopped book goes on where it was.
 """
 
 import asyncio
+import json
 import os
 import signal
 import sys
@@ -23,6 +25,7 @@ from hpkit.files import named_folder
 # Two kernels that start at the same moment can take the same port (known to papermill).
 PORT_RACE = "Kernel died before replying to kernel_info"
 PATIENCE = 20  # seconds that papermill has to end its kernel
+TELL = 30  # seconds between two lines on a notebook that runs
 
 FOLDERS = ("HPKIT_CACHE", "HPKIT_DATA", "HPKIT_RUNS", "HPKIT_PROGRESS")
 # A backend for matplotlib that shows nothing in a notebook, and Python without asserts.
@@ -36,7 +39,7 @@ async def papermill(
     timeout: float,
     limits: dict[str, str],
 ) -> str:
-    """Run a notebook within `timeout` seconds; "" or what went wrong.
+    """Run a notebook, each cell within `timeout` seconds; "" or what went wrong.
 
     limits: environment variables, used where the environment does not set them already.
     """
@@ -49,7 +52,7 @@ async def papermill(
             *command, stderr=said, env=limits | environment()
         )
         try:
-            await asyncio.wait_for(child.wait(), timeout)
+            await watch(child, target, timeout)
         except TimeoutError:
             return f"stopped after {timeout:g} s"
         finally:  # also where the book is stopped
@@ -57,6 +60,46 @@ async def papermill(
                 await end(child)
         said.seek(0)
         return (said.read().strip() or "papermill failed") if child.returncode else ""
+
+
+async def watch(
+    child: asyncio.subprocess.Process, notebook: Path, timeout: float
+) -> None:
+    """Wait until papermill ends; tell now and then which cell it is at.
+
+    Raises TimeoutError where a cell takes longer than `timeout` seconds.
+    """
+    ended = asyncio.ensure_future(child.wait())
+    cell, start = None, time.monotonic()
+    began, tell = start, start + TELL
+    while True:
+        done, _ = await asyncio.wait([ended], timeout=min(1, timeout))
+        if done:
+            return
+        now, before = time.monotonic(), cell
+        cell = cell_of(notebook)
+        if cell != before:
+            began = now
+        if now - began >= timeout:
+            raise TimeoutError
+        if now >= tell and cell:
+            name = notebook.name.partition(".")[0]
+            print(f"{name}: cell {cell}, {now - start:.0f} s", flush=True)
+            tell = now + TELL
+
+
+def cell_of(notebook: Path) -> str:
+    """Which cell of a notebook began last, "3 of 40"; "" while there is none."""
+    try:
+        cells = json.loads(notebook.read_bytes())["cells"]
+    except (OSError, ValueError):  # not there yet, or being written
+        return ""
+    begun = [
+        number
+        for number, cell in enumerate(cells, 1)
+        if cell["metadata"].get("papermill", {}).get("start_time")
+    ]
+    return f"{begun[-1]} of {len(cells)}" if begun else ""
 
 
 def environment() -> dict[str, str]:
@@ -167,7 +210,10 @@ async def run(
     timeout: float,
     jobs: int = 2,
 ) -> list[Result]:
-    """Execute the notebooks, `jobs` at a time, in order; prints a line as each ends."""
+    """Execute the notebooks, `jobs` at a time, in order; prints a line as each ends.
+
+    timeout: of a cell, in seconds.
+    """
     jobs = min(jobs, len(notebooks))
     print(f"notebooks: {len(notebooks)}, {jobs} at a time", flush=True)
     free, number = asyncio.Semaphore(jobs), count(1)

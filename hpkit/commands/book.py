@@ -1,7 +1,8 @@
 """`hpkit book`: run the notebooks without a browser, and make their site.
 
-Each runs in its own process under a time limit, two at a time. A finished run is kept,
-a failed one stops nothing, and a stopped book goes on where it was.
+Each runs in its own process, two at a time. A cell that takes too long ends its
+notebook. A finished run is kept, a failed one stops nothing, and a stopped book goes on
+where it was.
 
 examples:
   hpkit book                                   the whole book, into _book
@@ -33,7 +34,7 @@ def arguments(argv: list[str]) -> argparse.Namespace:
     jobs = {"type": int, "default": 2, "choices": range(1, 17), "metavar": "N"}
     add("--jobs", help="how many at once (default: 2)", **jobs)
     limit = {"type": float, "default": 600, "metavar": "SECONDS"}
-    add("--timeout", help="per notebook (default: 600)", **limit)
+    add("--timeout", help="per cell (default: 600)", **limit)
     add("--no-site", action="store_true", help="only run the notebooks")
     return made.parse_args(argv)
 

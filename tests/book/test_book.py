@@ -271,6 +271,18 @@ def test_what_cannot_be_written_stops_no_other(first, tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(200)
+def test_the_limit_is_a_cells_and_what_takes_long_is_told(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(run, "TELL", 3)
+    naps = ["import time\ntime.sleep(8)"] * 3  # together longer than the limit
+    long = write(tmp_path / "05_long.ipynb", "# Five?", *naps)
+    assert main(["book", str(long), "--out", str(tmp_path), "--timeout", "20", "--no-site"]) == 0
+    told = re.findall(r"^05_long: cell (\d) of 4, (\d+) s$", capsys.readouterr().out, re.M)
+    cells = [int(cell) for cell, _ in told]
+    assert len(set(cells)) > 1 and cells == sorted(cells)
+
+
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_the_book_goes_past_failures_and_goes_on_where_it_was(first, tmp_path, capsys):
     out, pid = tmp_path / "out", tmp_path / "pid"
