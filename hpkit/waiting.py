@@ -6,9 +6,11 @@ each other's hands, and with them the results.
 """
 
 import errno
+import math
 import os
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +18,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 PATIENCE = 2.0  # seconds of waiting in silence
+SHORT = 0.2  # seconds that a thread waits without looking up
 
 NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP)
 
@@ -62,11 +65,21 @@ class Turn:
         return True
 
     def _wait(self, timeout: float) -> bool:
+        ends = math.inf if timeout < 0 else time.monotonic() + timeout
         with told(f"{self.what} in this process to end; Ctrl-C gives up"):
-            return self._lock.acquire(timeout=timeout)
+            # In short turns: on Windows, Ctrl-C does not reach a thread that waits.
+            while (left := ends - time.monotonic()) > 0:
+                if self._lock.acquire(timeout=min(SHORT, left)):
+                    return True
+        return False
 
     def give_back(self) -> None:
-        """The next one may have it, once it was given back as often as it was taken."""
+        """The next one may have it, once it was given back as often as it was taken.
+
+        In a forked process, what its parent had taken is free already.
+        """
+        if not self._depth:
+            return
         self._depth -= 1
         if not self._depth:
             self._owner = None
@@ -98,10 +111,7 @@ def file_lock(path: str | Path, timeout: float = -1) -> FileLock:
         try:
             return lock.acquire(timeout=0)
         except Timeout:
-            with told(
-                f"{path}, which another process holds; Ctrl-C gives up; if there is "
-                "no such process, delete that file"
-            ):
+            with told(f"{path}, which another process holds; Ctrl-C gives up"):
                 return lock.acquire(timeout=timeout)
     except OSError as error:
         if error.errno not in NO_LOCKS:

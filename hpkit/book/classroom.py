@@ -21,7 +21,7 @@ README = """hpkit: how machines learn to see when two photos show the same thing
 You need Python 3.11 to 3.14. Do this once, in this folder:
 
     python3 -m venv .venv
-    .venv/bin/pip install .[lab]
+    .venv/bin/pip install ".[lab]"
 
 Then, each time you work on it:
 

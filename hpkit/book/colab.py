@@ -13,12 +13,14 @@ from hpkit.book.stamps import is_fresh, stamp
 
 TAG = "install-hpkit"
 FIRST = """\
+import site
 from importlib.util import find_spec
 from pathlib import Path
 
 if not getattr(find_spec("hpkit"), "origin", None):  # not installed yet, as on Colab
-    source = ".." if Path("../hpkit").is_dir() else "hpkit-colab.zip"
-    %pip install -q {source}"""
+    source = "-e .." if Path("../hpkit").is_dir() else "hpkit-colab.zip"
+    %pip install -q {source}
+    site.main()  # finds at once what was installed"""
 ZIP = "hpkit-colab"
 BADGES = (
     "[![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)]"

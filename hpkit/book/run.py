@@ -210,10 +210,7 @@ async def run(
     timeout: float,
     jobs: int = 2,
 ) -> list[Result]:
-    """Execute the notebooks, `jobs` at a time, in order; prints a line as each ends.
-
-    timeout: of a cell, in seconds.
-    """
+    """Execute the notebooks, `jobs` at a time, in order; prints a line as each ends."""
     jobs = min(jobs, len(notebooks))
     print(f"notebooks: {len(notebooks)}, {jobs} at a time", flush=True)
     free, number = asyncio.Semaphore(jobs), count(1)

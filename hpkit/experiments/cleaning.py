@@ -10,8 +10,11 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from filelock import Timeout
+
 from hpkit.experiments.store import store_folder
 from hpkit.files import cache_folder
+from hpkit.waiting import file_lock
 
 KEY = "[0-9a-f]{12}"  # what `files.short_digest` gives
 
@@ -19,7 +22,7 @@ KEY = "[0-9a-f]{12}"  # what `files.short_digest` gives
 RUNS = (
     rf"{KEY}\.lock",
     rf"{KEY}(\.damaged-\d+)?/"
-    r"(config\.json|run\.json|history\.csv|checkpoint\.pt|weights\.safetensors"
+    r"(config\.json|run\.json|history\.csv|checkpoint\.pt|(weights|averaged)\.safetensors"
     rf"|scores-{KEY}\.json|.*\.[0-9a-f]{{8}}\.part)",
 )
 CACHE = (
@@ -31,9 +34,15 @@ MADE = r"(photos|scenes)-v\d+(\.partial)?"
 
 
 def kept() -> list[Path]:
-    """Files and made data sets that hpkit keeps here; neither HPatches nor progress."""
+    """Files and made data sets that hpkit keeps here; neither HPatches nor progress.
+
+    A run that a process trains now is left alone.
+    """
     cache, store = cache_folder(), store_folder()
-    found = [*_matching(cache, CACHE), *_matching(store, RUNS)]
+    runs = list(_matching(store, RUNS))
+    busy = {path.stem for path in runs if path.suffix == ".lock" and _held(path)}
+    found = [path for path in runs if _run_of(path, store) not in busy]
+    found += _matching(cache, CACHE)
     if cache.is_dir():
         found += [
             path
@@ -41,6 +50,20 @@ def kept() -> list[Path]:
             if re.fullmatch(MADE, path.name) and (path / "arrays").is_dir()
         ]
     return sorted(set(found))
+
+
+def _held(lock: Path) -> bool:
+    """Whether a process holds this lock now."""
+    try:
+        with file_lock(lock, timeout=0):
+            return False
+    except (Timeout, OSError):
+        return True
+
+
+def _run_of(path: Path, store: Path) -> str:
+    """The run that a file in the store belongs to, by its folder or as its lock."""
+    return path.relative_to(store).parts[0].removesuffix(".lock")
 
 
 def _matching(folder: Path, patterns: tuple[str, ...]) -> Iterator[Path]:

@@ -190,7 +190,7 @@ def ablate(
     executor: any concurrent.futures.Executor, dask's `Client(...).get_executor()`
     included. In one of processes each run takes one thread, unless `base` says how
     many. In threads one run waits for the other. If one run raises, what is finished is
-    kept. Raises ValueError for a name that is no field of `base`, or has no values.
+    kept. Raises ValueError for a name that is no field of `base`, or no seeds.
     """
     in_turn = executor is None or isinstance(executor, ThreadPoolExecutor)
     threads = base.threads or (None if in_turn else 1)
@@ -209,9 +209,8 @@ def ablate(
 def _combinations(base: Config, grid: dict[str, Iterable]) -> list[Config]:
     """Every combination of the values, those of the first name outermost."""
     chosen = {name: list(values) for name, values in grid.items()}
-    for name, values in chosen.items():
-        if not values:
-            raise ValueError(f"no value for {name}, expected at least one to train")
+    if not chosen["seed"]:
+        raise ValueError("no seeds, expected at least one to train")
     return [
         varied(base, **dict(zip(chosen, values, strict=True)))
         for values in product(*chosen.values())

@@ -26,6 +26,7 @@ OTHERS = {
 NODATA = 42113  # TIFF's tag of GDAL for the value of pixels without data
 
 SMALLEST = 32  # pixels a side
+FEW = 0.01  # of the pixels: more of them are no faults of a camera
 
 
 def read_image(
@@ -169,7 +170,9 @@ def _range(values: np.ndarray) -> tuple[float, float]:
         return 0.0, 0.0
     first, third = np.percentile(values, (25, 75))
     reach = 10 * (third - first)
-    usual = values[(values >= first - reach) & (values <= third + reach)]
-    chosen = usual if reach > 0 else values
+    far = (values < first - reach) | (values > third + reach)
+    # More than a few, of many values: these are bright objects, and no broken pixels.
+    broken = far.mean() <= FEW or len(np.unique(values[far])) == 1
+    chosen = values[~far] if reach > 0 and broken else values
     low, high = np.percentile(chosen, (0.1, 99.9))
     return float(low), float(high)

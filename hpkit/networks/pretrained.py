@@ -81,18 +81,20 @@ def pretrained(name: str = "descriptor") -> nn.Module:
         raise ValueError(
             f"{path}: not the weights of its card's network ({first})"
         ) from error
-    model.register_forward_pre_hook(check_pixels)
+    model.register_forward_pre_hook(check_pixels, with_kwargs=True)
     return model.eval()
 
 
-def check_pixels(model: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+def check_pixels(
+    model: nn.Module, inputs: tuple[Tensor, ...], named: dict[str, Tensor]
+) -> None:
     """Refuse patches of another type than the weights; warn of pixels not on 0..255.
 
     torch's usual scale, 0 to 1, gives answers without an error, and worse ones.
     """
     if torch.compiler.is_compiling():  # an exported network cannot look at values
         return
-    (patches,) = inputs
+    (patches,) = (*inputs, *named.values())
     check_patches(patches)
     weights = next(model.parameters()).dtype
     mixed = torch.is_autocast_enabled(patches.device.type)
@@ -103,7 +105,10 @@ def check_pixels(model: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         )
     if not patches.numel():
         return
-    low, high = (float(end) for end in patches.detach().aminmax())
+    try:
+        low, high = (float(end) for end in patches.detach().aminmax())
+    except RuntimeError:  # nor can one inside torch.func.vmap
+        return
     if low > -LEAST and high < LEAST and (patches != patches.round()).any():
         warnings.warn(
             f"pixels run from {low:.3g} to {high:.3g}: this network was trained on 0 "

@@ -7,14 +7,17 @@ from torch import Tensor
 ALIKE = 1e-3  # of their size: outputs that differ by less are all the same
 
 
-def warn_if_alike(output: Tensor, epoch: int) -> bool:
-    """Whether a batch of outputs (n, ...) are all alike, with a warning if so."""
-    if not alike(output):
+def warn_if_alike(output: object, epoch: int, lr: float) -> bool:
+    """Whether a batch of outputs (n, ...) are all alike, with a warning if so.
+
+    Only tensors are looked at: a sampler of one's own may give anything.
+    """
+    if not isinstance(output, Tensor) or not alike(output):
         return False
     warnings.warn(
-        f"epoch {epoch}: the network gives nearly the same output for all patches, so "
-        "it has collapsed; try a smaller learning rate, or other negatives, and look "
-        "at the loss: it may sit at the margin",
+        f"epoch {epoch} at lr {lr:g}: the network gives nearly the same output for "
+        "all patches, so it has collapsed; try a smaller learning rate, or other "
+        "negatives, and look at the loss: it may sit at the margin",
         stacklevel=2,
     )
     return True

@@ -305,7 +305,7 @@ class _Run:
                 forward = partial(self._forward, self.model)
                 first = forward, self.val_data, self.val_batches[0]
                 output, *_ = self.validation.outputs(*first)
-                self.collapsed = warn_if_alike(output, self.done + 1)
+                self.collapsed = warn_if_alike(output, self.done + 1, self.lr)
         return _mean(losses, self.val_batches)
 
     def _pass_over(self, model: nn.Module) -> None:

@@ -120,7 +120,7 @@ def installed(monkeypatch, folder: Path, archive: str) -> list[str]:
 def test_the_first_cell_installs_the_clone_or_the_zip_or_from_the_address(tmp_path, monkeypatch):
     assert installed(monkeypatch, tmp_path, "hpkit-colab.zip") == ["hpkit-colab.zip"]
     assert installed(monkeypatch, tmp_path, ARCHIVE) == [ARCHIVE]
-    assert installed(monkeypatch, ROOT / "notebooks", ARCHIVE) == [".."]
+    assert installed(monkeypatch, ROOT / "notebooks", ARCHIVE) == ["-e .."]
 
 
 def test_a_folder_of_that_name_is_not_taken_for_the_package(tmp_path):

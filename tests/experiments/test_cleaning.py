@@ -1,5 +1,6 @@
 """What hpkit keeps can be deleted, and a user's files beside it stay."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ from hpkit.__main__ import main
 from hpkit.commands import clean
 from hpkit.experiments.cleaning import kept
 from hpkit.experiments.runs import run
+from hpkit.waiting import file_lock
 
 KEY = "0123456789ab"
 OURS = [
@@ -63,9 +65,18 @@ def test_it_asks_before(folders, answer, gone, monkeypatch, capsys):
 
 def test_everything_of_a_real_run_is_known(denoiser, tmp_path, monkeypatch):
     monkeypatch.setenv("HPKIT_RUNS", str(tmp_path))
-    run(denoiser)
+    run(replace(denoiser, averaged=0.5))
     assert {path for path in kept() if tmp_path in path.parents} == {
         path for path in tmp_path.rglob("*") if path.is_file()}
+
+
+def test_a_run_that_is_trained_now_stays(folders):
+    mine = [name for name in OURS if name.startswith((f"runs/{KEY}/", f"runs/{KEY}.lock"))]
+    with file_lock(folders / "runs" / f"{KEY}.lock"):
+        assert main(["clean", "--yes"]) == 0
+        assert left(folders) == {*THEIRS, *mine}
+    assert main(["clean", "--yes"]) == 0
+    assert left(folders) == set(THEIRS)
 
 
 def test_a_link_is_deleted_and_what_it_leads_to_stays(folders):

@@ -251,6 +251,8 @@ def fitted(first, second, ratio):
     return photos.fit_homography(first[0][matches[:, 0]], second[0][matches[:, 1]])
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(400)
 @pytest.mark.parametrize("ratio", [0.9, None])
 def test_unrelated_photos_get_no_homography(ratio):
     pictures = {name: read_photo(name) for name in photo_table().name if name != "motorcycle_left"}
@@ -490,6 +492,15 @@ def test_a_few_broken_pixels_leave_the_photo_as_it_is(mode, spoil, share):
     found = images.read_image(encoded(Image.fromarray(deep), "TIFF"))
     assert np.median(np.abs(found - expected)) <= 2
     assert np.corrcoef(found.flat, PHOTO.flat)[0, 1] > (0.8 if share > 1000 else 0.99)
+
+
+def test_bright_objects_on_a_dark_ground_keep_their_detail():
+    """As under a microscope: far outside the middle half, and yet the photo's subject."""
+    rng = np.random.RandomState(0)
+    deep = rng.randint(97, 104, (200, 200)).astype(np.uint16)
+    deep[:80, :80] = rng.randint(1000, 4000, (80, 80))
+    found = images.read_image(encoded(Image.fromarray(deep), "TIFF"))
+    assert len(np.unique(found[:80, :80])) > 100 and found[100:].max() < 10
 
 
 def test_a_value_for_no_data_is_taken_from_the_file():

@@ -144,3 +144,14 @@ def test_patches_that_lost_their_scale_on_the_way_to_uint8_are_named():
     lost = (PIXELS[:, 0] / 255).round().astype(np.uint8)
     with pytest.warns(UserWarning, match=r"no pixel is over 1, of 255"):
         describe(hpkit.pretrained(), lost)
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_patches_may_be_named_and_mapped_over(name):
+    network = hpkit.pretrained(name)
+    patches = (torch.arange(2 * 2 * 1024.0) % 256).reshape(2, 2, 1, 32, 32)
+    expected = network(patches[0])
+    own = "patches" if name == "descriptor" else "noisy"
+    torch.testing.assert_close(network(**{own: patches[0]}), expected)
+    mapped = torch.func.vmap(network)(patches)
+    torch.testing.assert_close(mapped[0], expected, rtol=1e-4, atol=1e-3)

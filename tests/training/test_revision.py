@@ -121,8 +121,11 @@ def of_trainings() -> Iterator[tuple[str, list[float]]]:
 PARTS = (of_losses, of_samplers, of_steps, of_networks, of_trainings)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("part", PARTS, ids=lambda part: part.__name__)
+@pytest.mark.parametrize(
+    "part",
+    [*PARTS[:-1], pytest.param(of_trainings, marks=pytest.mark.slow)],
+    ids=lambda part: part.__name__,
+)
 def test_what_a_training_gives_is_as_it_was(part):
     kept = json.loads(GOLDEN.read_text())
     assert kept["revision"] == REVISION, "python tests/training/test_revision.py"
