@@ -126,6 +126,9 @@ def _tidy(name: str) -> str:
 def _take(student: Student, place: str, path: Path) -> None:
     """Add a file, unless it is one that is not read or too much."""
     parts = PurePosixPath(place).parts
+    if ".." in parts:
+        student.problems.append(f"{place}: left out, for it leads out of the hand-in")
+        return
     if any(STAND_INS.match(part) for part in parts):
         said = f"{place}: left out, for it would stand in for hpkit or Python's start"
         student.problems.append(said)

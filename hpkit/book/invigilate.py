@@ -129,10 +129,18 @@ def lay(desk: Path, sitting: Sitting) -> None:
         else:
             (desk / name).mkdir()
     for place, path in sitting.files.items():
-        target = desk / "work" / place
+        target = _within(desk / "work", place)
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, target)
-    nbformat.write(sitting.notebook, desk / "work" / sitting.place)
+    nbformat.write(sitting.notebook, _within(desk / "work", sitting.place))
+
+
+def _within(folder: Path, place: str) -> Path:
+    """The path of a place in a folder; ValueError for one that leads out of it."""
+    path = folder / place
+    if not path.resolve().is_relative_to(folder.resolve()):
+        raise ValueError(f"{place}: leads out of the hand-in")
+    return path
 
 
 def _program(at: Path, place: str, limits: Limits) -> list[str]:

@@ -17,6 +17,7 @@ from nbformat.v4 import new_code_cell, new_notebook
 from hpkit.__main__ import main
 from hpkit.book import fence, hand_ins, invigilate, marking, marksheet
 from hpkit.book.hand_ins import Student, collect, owner_of
+from hpkit.book.invigilate import Sitting
 from hpkit.book.marking import Chapter, Class, Outcome
 from hpkit.lessons import progress
 
@@ -139,6 +140,29 @@ def test_a_hand_in_does_not_bring_its_own_hpkit(tmp_path):
         thirty.file(f"in/anna/{name}", "")(tmp_path)
     ((anna,), _) = collect(tmp_path / "in", tmp_path / "un", CHAPTERS)
     assert list(anna.files) == ["x.ipynb"] and len(anna.problems) == 4
+
+
+# In Moodle's names, what follows "file_" is a place: here "../checked.jsonl", where
+# the results of a hand-in are read.
+OUT_OF_IT = "B_1_assignsubmission_file_.."
+
+
+@pytest.mark.parametrize("around", ["", "anna/"])
+def test_a_name_does_not_lead_out_of_a_hand_in(around, tmp_path):
+    thirty.file(f"in/{around}{OUT_OF_IT}/checked.jsonl", "forged")(tmp_path)
+    students, _ = collect(tmp_path / "in", tmp_path / "un", CHAPTERS)
+    assert [one.files for one in students] == [{}]
+    assert "left out, for it leads out of the hand-in" in students[0].problems[0]
+
+
+@pytest.mark.parametrize("place", ["../checked.jsonl", "a/../../x", "/tmp/x"])
+def test_a_desk_takes_no_file_beside_the_hand_in(place, tmp_path):
+    sitting = Sitting({place: tmp_path / "x"}, "x.ipynb", notebook("1"), None)
+    (tmp_path / "x").write_text("forged")
+    (tmp_path / "desk").mkdir()
+    with pytest.raises(ValueError, match="leads out of the hand-in"):
+        invigilate.lay(tmp_path / "desk", sitting)
+    assert not (tmp_path / "desk" / "checked.jsonl").exists()
 
 
 def test_a_student_with_a_whole_environment_is_told_so(tmp_path, monkeypatch):
