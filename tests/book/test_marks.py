@@ -1,9 +1,15 @@
 """Marks of a class: whose a hand-in is, what it may do, and what comes of it."""
 
+import asyncio
 import json
 import os
 import shutil
+import signal
+import socket
+import subprocess
+import sys
 import tempfile
+import time
 import zipfile
 from pathlib import Path
 
@@ -17,7 +23,7 @@ from nbformat.v4 import new_code_cell, new_notebook
 from hpkit.__main__ import main
 from hpkit.book import fence, hand_ins, invigilate, marking, marksheet
 from hpkit.book.hand_ins import Student, collect, owner_of
-from hpkit.book.invigilate import Sitting
+from hpkit.book.invigilate import Limits, Sitting
 from hpkit.book.marking import Chapter, Class, Outcome
 from hpkit.lessons import progress
 
@@ -303,6 +309,158 @@ def test_a_class_of_which_nothing_can_be_read_still_gets_its_report(tmp_path, ca
     assert "x.ipynb: not a notebook" in (tmp_path / "in-marks" / "report.md").read_text()
 
 
+# --- what a fence keeps in ------------------------------------------------------------
+
+
+NO_FENCE = pytest.mark.skipif(bool(fence.missing()), reason=f"no fence: {fence.missing()}")
+WINDOWS = sys.platform == "win32"
+
+
+def fenced_python(code: str, tmp_path: Path) -> subprocess.CompletedProcess:
+    """What Python code says behind the fence."""
+    for name in ("desk", "place"):
+        (tmp_path / name).mkdir()
+    program = [sys.executable, "-c", code]
+    command = fence.fenced(tmp_path / "desk", tmp_path / "place", [], program)
+    return subprocess.run(command, capture_output=True, text=True, timeout=60)
+
+
+@NO_FENCE
+def test_behind_the_fence_no_server_is_reached_at_its_socket(tmp_path):
+    with tempfile.TemporaryDirectory() as short, socket.socket(socket.AF_UNIX) as server:
+        server.bind(path := f"{short}/a server")
+        server.listen()
+        code = f"import socket; socket.socket(socket.AF_UNIX).connect({path!r}); print('reached')"
+        done = fenced_python(code, tmp_path)
+    assert "reached" not in done.stdout and "Error" in done.stderr
+
+
+@NO_FENCE
+def test_behind_the_fence_no_terminal_is_reached_but_its_own(tmp_path):
+    """The device of a pseudo-terminal that is open out here has another number in there."""
+    first, second = os.openpty()
+    own = [os.stat(name).st_dev for name in ("/dev/pts", "/dev/pts/ptmx")]
+    code = ("import os\nprint([os.stat(n).st_dev for n in ('/dev/pts', '/dev/pts/ptmx')])\n"
+            "print(os.listdir('/dev/pts'))\nos.openpty()\nprint(os.listdir('/dev/pts'))")
+    done = fenced_python(code, tmp_path)
+    os.close(first)
+    os.close(second)
+    devices, before, after = done.stdout.splitlines()
+    assert not set(eval(devices)) & set(own), done.stderr
+    assert (before, sorted(eval(after))) == ("['ptmx']", ["0", "ptmx"])
+
+
+def run_code(code: str, desk: Path, patience: float = 0) -> str:
+    """Run Python code as a hand-in's process is run; "" or why it did not end well."""
+    program = [sys.executable, "-c", code]
+    limits = Limits(cell=9, total=9, memory=4)
+    return asyncio.run(invigilate._run(program, dict(os.environ), desk, limits, patience))
+
+
+@pytest.mark.skipif(WINDOWS, reason="Windows has no sessions")
+def test_a_hand_in_runs_in_a_session_of_its_own(tmp_path):
+    assert run_code("import os; assert os.getsid(0) == os.getpid()", tmp_path) == ""
+
+
+def test_the_desk_runs_no_file_of_the_current_folder(tmp_path):
+    """A json.py at the desk is not taken for Python's."""
+    (tmp_path / "json.py").write_text("raise SystemExit('the wrong json')")
+    program = invigilate._program(tmp_path, "x.ipynb", Limits(9, 9, 4))
+    told = invigilate._environment(tmp_path, False, 1)
+    done = subprocess.run([*program[:-6], "--help"], env=told, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0 and "the wrong json" not in done.stderr
+
+
+BEATS = "trap '' TERM; while :; do date +%N > beat; sleep 0.1; done"
+
+
+def wait_for(path: Path) -> None:
+    until = time.monotonic() + 60
+    while not path.exists():
+        assert time.monotonic() < until, f"{path} did not come"
+        time.sleep(0.05)
+
+
+def beats(desk: Path) -> bool:
+    """Whether a program at the desk goes on."""
+    time.sleep(1)
+    (desk / "beat").unlink(missing_ok=True)
+    time.sleep(1)
+    return (desk / "beat").exists()
+
+
+async def end_it(program: list[str], desk: Path, patience: float, twice: bool) -> None:
+    """Start a program, and end it within a few seconds. twice: that is broken off, too."""
+    child = await asyncio.create_subprocess_exec(*program, cwd=desk, start_new_session=True)
+    await asyncio.to_thread(wait_for, desk / "beat")
+    ending = asyncio.create_task(invigilate._end(child, patience))
+    if twice:
+        await asyncio.sleep(0.5)
+        ending.cancel()
+    await asyncio.wait([ending], timeout=8)
+    assert ending.done()
+
+
+@NO_FENCE
+def test_behind_the_fence_all_ends_at_once(tmp_path):
+    for name in ("desk", "place"):
+        (tmp_path / name).mkdir()
+    desk = tmp_path / "desk"
+    program = fence.fenced(desk, tmp_path / "place", [], ["sh", "-c", BEATS])
+    asyncio.run(end_it(program, desk, 0, twice=False))
+    assert not beats(desk)
+
+
+@pytest.mark.skipif(WINDOWS, reason="Windows has no sh")
+def test_a_second_ctrl_c_leaves_nothing_running(tmp_path):
+    asyncio.run(end_it(["sh", "-c", BEATS], tmp_path, 60, twice=True))
+    assert not beats(tmp_path)
+
+
+@NO_FENCE
+def test_what_is_behind_the_fence_ends_where_hpkit_is_killed(tmp_path):
+    for name in ("desk", "place"):
+        (tmp_path / name).mkdir()
+    desk = tmp_path / "desk"
+    program = fence.fenced(desk, tmp_path / "place", [], ["sh", "-c", BEATS])
+    code = f"import subprocess; subprocess.run({program!r}, start_new_session=True)"
+    with subprocess.Popen([sys.executable, "-c", code]) as hpkit:
+        wait_for(desk / "beat")
+        hpkit.kill()
+    assert not beats(desk)
+
+
+ENDLESS = "open('begun', 'w')\nwhile True: pass"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.skipif(WINDOWS, reason="Windows cannot send Ctrl-C to one process")
+@pytest.mark.parametrize("endless", ["the chapter", "a hand-in"])
+@pytest.mark.parametrize("how", ["SIGINT", "SIGHUP"])
+def test_ctrl_c_and_a_closed_terminal_end_everything(endless, how, tmp_path):
+    first = {endless: ENDLESS}
+    given = f"given/{thirty.FILE}"
+    thirty.file(given, thirty.text(thirty.OPEN, first.get("the chapter", "")))(tmp_path)
+    thirty.file(f"in/anna/{thirty.FILE}", thirty.text(first=first.get("a hand-in", "")))(tmp_path)
+    command = [sys.executable, "-m", "hpkit", "marks", str(tmp_path / "in"), str(tmp_path / given)]
+    with tempfile.TemporaryDirectory() as short:  # a socket's path has 107 bytes at most
+        with subprocess.Popen(command, env=os.environ | {"TMPDIR": short},
+                              stderr=subprocess.PIPE, text=True) as made:
+            until = time.monotonic() + 120
+            while not list(Path(short).glob("hpkit-marks-*/desks/*/work/begun")):
+                assert time.monotonic() < until and made.poll() is None
+                time.sleep(0.1)
+            made.send_signal(getattr(signal, how))
+            _, said = made.communicate(timeout=60)
+        assert made.returncode == 130 and "goes on with the rest" in said
+        assert list(Path(short).iterdir()) == []
+    time.sleep(2)  # a kernel sees within a second that it was left
+    if sys.platform.startswith("linux"):
+        lines = [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if path.exists()]
+        assert not [line for line in lines if short.encode() in line]
+
+
 # --- from the folder to the marks -----------------------------------------------------
 
 
@@ -357,7 +515,7 @@ def test_four_hand_ins_of_which_three_are_broken(tmp_path, capsys):
 def test_a_class_of_thirty(tmp_path):
     folder, given, cases = thirty.make(tmp_path)
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-    assert main(["marks", str(folder), str(given), "--timeout", "20", "--jobs", "2"]) == 0
+    assert main(["marks", str(folder), str(given), "--timeout", "60", "--jobs", "2"]) == 0
     out = tmp_path / "handed_in-marks"
     found = marks_in(out)
     assert {name.lstrip("'"): tuple(marks) for name, marks in found.items()} == {
@@ -373,7 +531,7 @@ def test_a_class_of_thirty(tmp_path):
     if not fence.missing():
         assert "Network is unreachable" in spied and "AssertionError" not in spied
         assert "FileNotFoundError" in spied or "Read-only file system" in spied
-    assert main(["marks", str(folder), str(given), "--timeout", "20", "--jobs", "2"]) == 0
+    assert main(["marks", str(folder), str(given), "--timeout", "60", "--jobs", "2"]) == 0
     assert marks_in(out) == found
 
 
