@@ -4,6 +4,7 @@ Linux alone has what it is built of, namespaces, and a system may forbid those. 
 program runs without a fence, and whoever asks is told so.
 """
 
+import os
 import shutil
 import subprocess
 import sys
@@ -12,7 +13,8 @@ from functools import cache
 from pathlib import Path
 
 # Arguments: the desk, the place where the program finds it, what is hidden, "--", and
-# the program. All that is there becomes read-only, but for the desk.
+# the program. All that is there becomes read-only, but for the desk. A server may have
+# gone since it was listed. With terminals of its own, it does not reach the teacher's.
 SCRIPT = r"""
 set -e
 desk=$1 place=$2
@@ -24,11 +26,13 @@ mount --bind "$desk" "$place"
 mount -o remount,bind,rw "$place"
 while [ "$1" != -- ]; do
     if [ -d "$1" ]; then mount -t tmpfs -o ro tmpfs "$1"
-    else mount --bind /dev/null "$1"; fi
+    else mount --bind /dev/null "$1" || [ ! -e "$1" ]; fi
     shift
 done
 shift
 mount -t tmpfs tmpfs /dev/shm
+mount -t devpts -o newinstance,ptmxmode=0666 devpts /dev/pts
+mount --bind /dev/pts/ptmx /dev/ptmx
 cd "$place"
 [ -w . ] && [ ! -w / ] && [ ! -w "$HOME" ]
 HOME=$place/home
@@ -41,8 +45,10 @@ SERVERS = [
     for name in ("docker.sock", "containerd", "podman", "dbus", "user")
 ]
 NAMESPACES = ["--user", "--map-root-user", "--net", "--ipc", "--mount", "--mount-proc"]
-# With its own numbers of processes, all that it started ends with it.
+# With its own numbers of processes, all that it started ends with it. It ends with
+# hpkit, too, however that ends.
 ENDING = ["--pid", "--fork", "--kill-child"]
+WITH_HPKIT = ["setpriv", "--pdeathsig", "KILL"]
 
 
 def fenced(
@@ -54,9 +60,23 @@ def fenced(
     hidden: folders and files that it must not see.
     """
     servers = [path for path in SERVERS if path.exists()]
-    names = [str(path) for path in (desk, place, *hidden, *servers)]
-    unshare = ["unshare", *NAMESPACES, *ENDING]
+    names = [str(path) for path in (desk, place, *hidden, *servers, *sockets())]
+    unshare = [*WITH_HPKIT, "unshare", *NAMESPACES, *ENDING]
     return [*unshare, "sh", "-c", SCRIPT, "fence", *names, "--", *program]
+
+
+def sockets() -> list[Path]:
+    """The sockets that programs listen at now: tmux's, the screen's, an ssh agent's."""
+    listed = os.fsdecode(Path("/proc/net/unix").read_bytes()).splitlines()
+    names = {line.partition(" /")[2] for line in listed} - {""}
+    return [path for name in sorted(names) if _is_socket(path := Path("/", name))]
+
+
+def _is_socket(path: Path) -> bool:
+    try:
+        return path.is_socket()
+    except OSError:  # where this account cannot look, a hand-in cannot either
+        return False
 
 
 @cache

@@ -109,7 +109,10 @@ async def sit(
         program = _program(at, sitting.place, limits)
         if closed:
             program = fence.fenced(desk, place, hidden, program)
-        forced = await _run(program, _environment(at, closed, jobs), desk, limits)
+        told = _environment(at, closed, jobs)
+        # The fence does not listen when it is asked to end.
+        patience = 0 if closed else PATIENCE
+        forced = await _run(program, told, desk, limits, patience)
         seen = look(desk, sitting, limits, forced)
         for name in SEEDS if keep else ():
             shutil.copytree(desk / name, keep / name)
@@ -129,10 +132,18 @@ def lay(desk: Path, sitting: Sitting) -> None:
         else:
             (desk / name).mkdir()
     for place, path in sitting.files.items():
-        target = desk / "work" / place
+        target = _within(desk / "work", place)
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, target)
-    nbformat.write(sitting.notebook, desk / "work" / sitting.place)
+    nbformat.write(sitting.notebook, _within(desk / "work", sitting.place))
+
+
+def _within(folder: Path, place: str) -> Path:
+    """The path of a place in a folder; ValueError for one that leads out of it."""
+    path = folder / place
+    if not path.resolve().is_relative_to(folder.resolve()):
+        raise ValueError(f"{place}: leads out of the hand-in")
+    return path
 
 
 def _program(at: Path, place: str, limits: Limits) -> list[str]:
@@ -140,7 +151,9 @@ def _program(at: Path, place: str, limits: Limits) -> list[str]:
     options = [
         f"--{name}={getattr(limits, name):g}" for name in ("cell", "total", "memory")
     ]
-    return [sys.executable, "-m", "hpkit.book.desk", *map(str, files), *options]
+    # Without -P, a json.py in the current folder would be run in place of Python's.
+    python = [sys.executable, "-P", "-m", "hpkit.book.desk"]
+    return [*python, *map(str, files), *options]
 
 
 def _environment(at: Path, closed: bool, jobs: int) -> dict[str, str]:
@@ -167,9 +180,16 @@ def _environment(at: Path, closed: bool, jobs: int) -> dict[str, str]:
 
 
 async def _run(
-    program: list[str], environment: dict[str, str], desk: Path, limits: Limits
+    program: list[str],
+    environment: dict[str, str],
+    desk: Path,
+    limits: Limits,
+    patience: float,
 ) -> str:
-    """Run the program and end it in time; "" or why it did not end well."""
+    """Run the program and end it in time; "" or why it did not end well.
+
+    patience: seconds to end by itself when it is asked to; 0 to end it at once.
+    """
     longest = limits.total + STARTING + PATIENCE
     with tempfile.TemporaryFile("w+", errors="replace") as said:
         child = await asyncio.create_subprocess_exec(
@@ -179,6 +199,7 @@ async def _run(
             stdout=said,
             stderr=said,
             stdin=asyncio.subprocess.DEVNULL,
+            start_new_session=True,  # away from the teacher's terminal
         )
         try:
             await asyncio.wait_for(child.wait(), longest)
@@ -186,7 +207,7 @@ async def _run(
             return f"ended by force after {longest:.0f} s"
         finally:  # also where all is stopped
             if child.returncode is None:
-                await _end(child)
+                await _end(child, patience)
         if child.returncode == 0:
             return ""
         said.seek(0)
@@ -194,14 +215,18 @@ async def _run(
         return f"its process failed: {lines[-1][:200]}"
 
 
-async def _end(child: asyncio.subprocess.Process) -> None:
+async def _end(child: asyncio.subprocess.Process, patience: float) -> None:
     """Ask a process to end, and end it if it does not; its kernel ends with it."""
-    child.terminate()
     try:
-        await asyncio.wait_for(child.wait(), PATIENCE)
+        if patience:
+            child.terminate()
+            await asyncio.wait_for(child.wait(), patience)
     except TimeoutError:
-        child.kill()
-        await child.wait()
+        pass
+    finally:  # also where somebody presses Ctrl-C again
+        if child.returncode is None:
+            child.kill()
+    await child.wait()
 
 
 def look(desk: Path, sitting: Sitting, limits: Limits, forced: str) -> Seen:

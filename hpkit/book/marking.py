@@ -9,6 +9,7 @@ import re
 import shutil
 import sys
 import tempfile
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from itertools import count
 from pathlib import Path, PurePosixPath
@@ -36,6 +37,7 @@ from hpkit.lessons.progress import checks
 TAKEN_OUT = "taken out"  # no cell of the hand-in checks it
 NOT_REACHED = "not reached"  # a cell checks it, and no check took place
 NOT_HANDED_IN = "not handed in"
+RECORD = {"key", "outcome"}  # what is kept of a hand-in
 LEAST = 60  # seconds for a cell, however quick the chapter is
 TIMES = 3  # as long as the chapter as given
 UNKNOWN = 300  # seconds for a cell where there is no chapter to compare with
@@ -131,6 +133,7 @@ def mark(source: Path, out: Path, names: list[str], given: Limits, jobs: int) ->
         hidden = [source.resolve(), Path(work).resolve(), out]
         room = Room(out, desks, hidden, given, jobs)
         outcomes = asyncio.run(room.mark_all(chapters, found))
+        _prune(out / "executed", stems, found)
     return Class(students, chapters, outcomes, lost, fence.missing())
 
 
@@ -199,6 +202,17 @@ def read_cells(path: Path) -> nbformat.NotebookNode:
     return clean
 
 
+def cells_of(chapter: Chapter) -> list[list[str]]:
+    """The kinds and texts of a chapter's cells; nothing where it is not here.
+
+    A cell's id is drawn anew each time that it is read.
+    """
+    if chapter.notebook is None:
+        return []
+    cells = read_cells(chapter.notebook).cells
+    return [[cell.cell_type, cell.source] for cell in cells]
+
+
 def chapter_of(
     notebook: nbformat.NotebookNode, place: str, chapters: list[Chapter]
 ) -> Chapter | None:
@@ -257,7 +271,6 @@ class Room:
 
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(one(each)) for each in found]
-        _prune(self.out / "executed", folders, found)
         keys = [(h.student.name, h.student.number, h.chapter.name) for h in found]
         return dict(zip(keys, [task.result() for task in tasks], strict=True))
 
@@ -272,7 +285,7 @@ class Room:
             return replace(asked, cell=cell, total=TIMES * cell)
         record = self.seed(chapter) / "record.json"
         notebook = read_cells(chapter.notebook)
-        key = short_digest([self.code, notebook.cells, asked.memory])
+        key = short_digest([self.code, cells_of(chapter), asked.memory])
         known = _read(record)
         if known.get("key") != key:
             seen = await self.run_given(chapter, notebook)
@@ -307,19 +320,20 @@ class Room:
     async def mark_one(self, hand_in: HandIn, folder: Path, limits: Limits) -> Outcome:
         """What came of one hand-in, from an earlier call where nothing has changed."""
         record = folder / f"{hand_in.chapter.name}.json"
-        key = self.key_of(hand_in)
-        known = _read(record)
-        if known.get("key") == key:
-            return Outcome(**known["outcome"], kept=True)
         try:
+            key = self.key_of(hand_in)
+            known = _read(record)
+            if known.get("key") == key:
+                return Outcome(**known["outcome"], kept=True)
             seen = await self.run_one(hand_in, limits)
             outcome = outcome_of(hand_in, seen)
             folder.mkdir(parents=True, exist_ok=True)
             nbformat.write(seen.executed, record.with_suffix(".ipynb"))
             told = asdict(outcome)
             del told["kept"]
-            if not seen.failed:  # that may have been this computer's fault
-                write_json(record, {"key": key, "outcome": told})
+            if seen.failed:  # that may have been this computer's fault: run it again
+                key = ""
+            write_json(record, {"key": key, "outcome": told})
             return outcome
         except Exception as error:  # a full disk, say: the other hand-ins go on
             marks, _ = marks_of(hand_in.chapter, hand_in.notebook, [])
@@ -334,11 +348,12 @@ class Room:
         return await sit(sitting, self.desks, limits, self.jobs, hidden=self.hidden)
 
     def key_of(self, hand_in: HandIn) -> str:
-        """Changes with the student's files, with hpkit, and with the limits."""
+        """Changes with the files, the chapter, hpkit, the limits, and the fence."""
         student, chapter, place, _ = hand_in
         files = sorted([name, sha256(path)] for name, path in student.files.items())
         who = [student.name, student.number, place, chapter.exercises]
-        return short_digest([self.code, who, files, asdict(self.given)])
+        told = [self.code, who, files, cells_of(chapter), asdict(self.given)]
+        return short_digest([*told, bool(fence.missing())])
 
 
 def outcome_of(hand_in: HandIn, seen: Seen) -> Outcome:
@@ -387,20 +402,23 @@ def _folders(students: list[Student]) -> dict[tuple[str, str], str]:
     return names
 
 
-def _prune(
-    executed: Path, folders: dict[tuple[str, str], str], found: list[HandIn]
-) -> None:
-    """Delete the executed notebooks of what is no longer handed in."""
+def _prune(executed: Path, chapters: list[str], found: list[HandIn]) -> None:
+    """Delete what hpkit kept of these chapters and what is no longer handed in.
+
+    Other chapters' results stay, and so does whatever else lies in these folders.
+    """
+    folders = _folders([each.student for each in found])
     current = {
         (folders[each.student.name, each.student.number], each.chapter.name)
         for each in found
     }
-    for path in [*executed.glob("*/*.ipynb"), *executed.glob("*/*.json")]:
-        if (path.parent.name, path.stem) not in current:
-            path.unlink()
-    for folder in executed.glob("*"):
-        if folder.is_dir() and not any(folder.iterdir()):
-            folder.rmdir()
+    for record in executed.glob("*/*.json"):
+        gone = (record.parent.name, record.stem) not in current
+        if gone and record.stem in chapters and _read(record).keys() >= RECORD:
+            record.unlink()
+            record.with_suffix(".ipynb").unlink(missing_ok=True)
+            with suppress(OSError):  # it holds more
+                record.parent.rmdir()
 
 
 def _read(record: Path) -> dict:

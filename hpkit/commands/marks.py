@@ -41,9 +41,7 @@ def main(argv: list[str]) -> int:
     folder = given.folder.resolve()
     out = given.out or folder.parent / f"{folder.name.removesuffix('.zip')}-marks"
     limits = Limits(given.timeout, 0, given.memory)
-    # SIGTERM stops it as Ctrl-C does, which jobs in the background would ignore.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    stop_alike()
     try:
         found = mark(given.folder, out.resolve(), given.notebooks, limits, given.jobs)
     except KeyboardInterrupt:
@@ -53,3 +51,15 @@ def main(argv: list[str]) -> int:
     print(f"\n{marksheet.signs(found)}\n{marksheet.fence_told(found)}")
     print("\n".join(str(path) for path in files))
     return 0
+
+
+def stop_alike() -> None:
+    """Let SIGTERM and a closed terminal stop it as Ctrl-C does.
+
+    Jobs in the background would ignore Ctrl-C's signal.
+    """
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    for name in ("SIGTERM", "SIGHUP"):  # Windows has no SIGHUP, and nohup ignores it
+        number = getattr(signal, name, None)
+        if number and signal.getsignal(number) == signal.SIG_DFL:
+            signal.signal(number, lambda *_: signal.raise_signal(signal.SIGINT))

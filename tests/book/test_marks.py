@@ -1,9 +1,15 @@
 """Marks of a class: whose a hand-in is, what it may do, and what comes of it."""
 
+import asyncio
 import json
 import os
 import shutil
+import signal
+import socket
+import subprocess
+import sys
 import tempfile
+import time
 import zipfile
 from pathlib import Path
 
@@ -17,10 +23,12 @@ from nbformat.v4 import new_code_cell, new_notebook
 from hpkit.__main__ import main
 from hpkit.book import fence, hand_ins, invigilate, marking, marksheet
 from hpkit.book.hand_ins import Student, collect, owner_of
+from hpkit.book.invigilate import Limits, Seen, Sitting
 from hpkit.book.marking import Chapter, Class, Outcome
 from hpkit.lessons import progress
 
 CHAPTERS = ("01_patches", "02_denoiser")
+WINDOWS = sys.platform == "win32"
 
 
 # --- whose it is ----------------------------------------------------------------------
@@ -134,11 +142,128 @@ def test_bombs_cut_zips_and_zips_in_zips_without_end_are_refused(tmp_path, monke
     assert sum(path.stat().st_size for path in (tmp_path / "un").rglob("*")) < 100_000
 
 
+def zip_of_zips(names: list[str], tmp_path: Path) -> dict[str, bytes]:
+    """Members of a zip: for each name a zip with 60,000 bytes."""
+    thirty.zipped("small.zip", **{"x.ipynb": "{}", "zeros": bytes(60_000)})(tmp_path)
+    return dict.fromkeys(names, (tmp_path / "small.zip").read_bytes())
+
+
+@pytest.mark.parametrize("name", ["{}.zip", "Student{0} X_{0}_assignsubmission_file_/x.zip"])
+def test_the_zips_in_one_hand_in_are_one_bomb_together(name, tmp_path, monkeypatch):
+    """Fifty zips, each of which is small enough; also where they bear others' names."""
+    monkeypatch.setattr(hand_ins, "MOST_BYTES", 200_000)
+    names = [name.format(number) for number in range(50)]
+    thirty.zipped("in/eve.zip", **zip_of_zips(names, tmp_path))(tmp_path)
+    for folder in ("ben/a.zip", "carla/a.zip", "dan/a.zip", "anna/a.zip", "anna/b.zip", "anna/c.zip", "anna/d.zip"):
+        thirty.zipped(f"in/{folder}", zeros=bytes(60_000))(tmp_path)
+    students, _ = collect(tmp_path / "in", tmp_path / "un", CHAPTERS)
+    assert sum(path.stat().st_size for path in (tmp_path / "un").rglob("zeros")) <= (3 + 3 + 3) * 60_000
+    told = {one.name: one.problems for one in students}
+    assert [told[name] for name in ("ben", "carla", "dan")] == [[]] * 3
+    assert len(told["anna"]) == 1 and "d.zip: unpacks to 240,000 bytes" in told["anna"][0]
+    refused = [each for name in told if name not in ("ben", "carla", "dan", "anna") for each in told[name]]
+    assert len(refused) >= 47 and all("expected at most 200,000 in" in each for each in refused)
+
+
+def test_the_zips_of_a_class_are_one_bomb_together(tmp_path, monkeypatch):
+    monkeypatch.setattr(hand_ins, "MOST_BYTES", 60_000)
+    monkeypatch.setattr(hand_ins, "CLASS", 3)
+    names = [f"{number}.zip" for number in range(5)]
+    thirty.zipped("all.zip", **{name: b"" for name in names})(tmp_path)
+    for name in names:
+        thirty.zipped(f"in/{name}", zeros=bytes(50_000))(tmp_path)
+    students, _ = collect(tmp_path / "in", tmp_path / "un", CHAPTERS)
+    assert [bool(one.files) for one in students] == [True] * 3 + [False] * 2
+
+
+def test_a_zip_whose_names_begin_with_a_dot_is_read(tmp_path):
+    """As `zip -r anna.zip ./x` and some file managers write them."""
+    members = {"./x.ipynb": "{}", "./a/./helper.py": "", "./.git/config": "", "./": ""}
+    thirty.zipped("in/anna.zip", **members)(tmp_path)
+    ((anna,), _) = collect(tmp_path / "in", tmp_path / "un", CHAPTERS)
+    assert sorted(anna.files) == ["a/helper.py", "x.ipynb"] and anna.problems == []
+
+
+@pytest.mark.parametrize("place", ["C:/x", "a/C:/x", "./D:x"])
+def test_no_path_in_a_zip_names_a_drive(place, tmp_path):
+    thirty.zipped("in/eve.zip", **{place: "{}"})(tmp_path)
+    ((eve,), _) = collect(tmp_path / "in", tmp_path / "un", CHAPTERS)
+    assert eve.files == {} and "which leads out of it" in eve.problems[0]
+
+
+def owners(tmp_path: Path, *places: str) -> dict[str, list[str]]:
+    for place in places:
+        thirty.file(f"in/{place}", "{}")(tmp_path)
+    students, _ = collect(tmp_path / "in", tmp_path / "un", CHAPTERS)
+    return {one.name: sorted(one.files) for one in students}
+
+
+def test_a_students_own_folder_may_be_named_as_canvas_names_files(tmp_path):
+    """Only a folder in which all is named so is a download of the whole class."""
+    assert owners(tmp_path, "anna/data_2024_100_a/x.csv", "anna/01_patches.ipynb",
+                  "ben/week 1/data_2024_100_a/x.ipynb", "carla/week 1/x.ipynb", "carla/b_1_100_x.ipynb",
+                  "submissions/lovelaceada_1_678901_x.ipynb", "submissions/a list.csv",
+                  "submissions/hopper_2_678902_hw/x.ipynb") == {
+        "anna": ["01_patches.ipynb", "data_2024_100_a/x.csv"], "ben": ["week 1/data_2024_100_a/x.ipynb"],
+        "carla": ["b_1_100_x.ipynb", "week 1/x.ipynb"], "submissions": ["a list.csv"],
+        "lovelaceada": ["x.ipynb"], "hopper": ["hw/x.ipynb"]}
+
+
+def test_a_platforms_name_counts_only_near_the_top():
+    assert owner_of(("a", "b", "c_1_100_x", "y.ipynb")).name == "a"
+    assert owner_of(("a", "b", "C D_1_assignsubmission_file_", "y.ipynb")).name == "a"
+
+
+@pytest.mark.skipif(WINDOWS, reason="Windows has no named pipes among files")
+def test_a_pipe_in_a_hand_in_is_told_and_not_opened(tmp_path):
+    thirty.file("in/anna/x.ipynb", "{}")(tmp_path)
+    os.mkfifo(tmp_path / "in" / "anna" / "pipe")
+    ((anna,), _) = collect(tmp_path / "in", tmp_path / "un", CHAPTERS)
+    assert list(anna.files) == ["x.ipynb"] and "pipe: no plain file" in anna.problems[0]
+
+
+def test_one_notebook_may_be_all_that_was_handed_in(tmp_path):
+    thirty.file("anna_01_patches.ipynb", "{}")(tmp_path)
+    ((anna,), _) = collect(tmp_path / "anna_01_patches.ipynb", tmp_path / "un", CHAPTERS)
+    assert anna.name == "anna"
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux takes any bytes for a name")
+def test_names_that_are_not_utf_8_stay_two_students(tmp_path):
+    for name in (b"Ren\xe9", b"Ren\xe8"):
+        os.makedirs(os.fsencode(tmp_path) + b"/in/" + name)
+    students, _ = collect(tmp_path / "in", tmp_path / "un", CHAPTERS)
+    assert [one.name.encode() for one in students] == [b"Ren\\udce8", b"Ren\\udce9"]
+
+
 def test_a_hand_in_does_not_bring_its_own_hpkit(tmp_path):
     for name in ("hpkit/__init__.py", "hpkit.py", "sitecustomize.py", "x.ipynb", "a.rar"):
         thirty.file(f"in/anna/{name}", "")(tmp_path)
     ((anna,), _) = collect(tmp_path / "in", tmp_path / "un", CHAPTERS)
     assert list(anna.files) == ["x.ipynb"] and len(anna.problems) == 4
+
+
+# In Moodle's names, what follows "file_" is a place: here "../checked.jsonl", where
+# the results of a hand-in are read.
+OUT_OF_IT = "B_1_assignsubmission_file_.."
+
+
+@pytest.mark.parametrize("around", ["", "anna/"])
+def test_a_name_does_not_lead_out_of_a_hand_in(around, tmp_path):
+    thirty.file(f"in/{around}{OUT_OF_IT}/checked.jsonl", "forged")(tmp_path)
+    students, _ = collect(tmp_path / "in", tmp_path / "un", CHAPTERS)
+    assert [one.files for one in students] == [{}]
+    assert "left out, for it leads out of the hand-in" in students[0].problems[0]
+
+
+@pytest.mark.parametrize("place", ["../checked.jsonl", "a/../../x", "/tmp/x"])
+def test_a_desk_takes_no_file_beside_the_hand_in(place, tmp_path):
+    sitting = Sitting({place: tmp_path / "x"}, "x.ipynb", notebook("1"), None)
+    (tmp_path / "x").write_text("forged")
+    (tmp_path / "desk").mkdir()
+    with pytest.raises(ValueError, match="leads out of the hand-in"):
+        invigilate.lay(tmp_path / "desk", sitting)
+    assert not (tmp_path / "desk" / "checked.jsonl").exists()
 
 
 def test_a_student_with_a_whole_environment_is_told_so(tmp_path, monkeypatch):
@@ -272,11 +397,254 @@ def test_a_spreadsheet_opens_the_tables_and_executes_nothing(tmp_path):
     assert "overlap_of_larger was taken out" in (tmp_path / "report.md").read_text(encoding="utf-8")
 
 
+def test_half_a_character_costs_nobody_the_marks(tmp_path):
+    eve = Student("eve", problems=["\udce9.ipynb: not a notebook"])
+    outcome = Outcome({"positive_pairs": "right"}, {"positive_pairs": "\ud800"})
+    made = Class([eve, Student("anna")], [ONE], {("eve", "", "01_small"): outcome}, [], "")
+    marksheet.write(made, tmp_path)
+    assert "eve,,01_small,positive_pairs,right,\\ud800" in (tmp_path / "marks.csv").read_text("utf-8-sig")
+    assert "\\udce9.ipynb: not a notebook" in (tmp_path / "report.md").read_text("utf-8")
+
+
 def test_a_class_of_which_nothing_can_be_read_still_gets_its_report(tmp_path, capsys):
     thirty.file("in/anna/x.ipynb", "{")(tmp_path)
     assert main(["marks", str(tmp_path / "in")]) == 0
     assert "no notebook could be read" in capsys.readouterr().out
     assert "x.ipynb: not a notebook" in (tmp_path / "in-marks" / "report.md").read_text()
+
+
+# --- what a fence keeps in ------------------------------------------------------------
+
+
+NO_FENCE = pytest.mark.skipif(bool(fence.missing()), reason=f"no fence: {fence.missing()}")
+
+
+def fenced_python(code: str, tmp_path: Path) -> subprocess.CompletedProcess:
+    """What Python code says behind the fence."""
+    for name in ("desk", "place"):
+        (tmp_path / name).mkdir()
+    program = [sys.executable, "-c", code]
+    command = fence.fenced(tmp_path / "desk", tmp_path / "place", [], program)
+    return subprocess.run(command, capture_output=True, text=True, timeout=60)
+
+
+@NO_FENCE
+def test_behind_the_fence_no_server_is_reached_at_its_socket(tmp_path):
+    with tempfile.TemporaryDirectory() as short, socket.socket(socket.AF_UNIX) as server:
+        server.bind(path := f"{short}/a server")
+        server.listen()
+        code = f"import socket; socket.socket(socket.AF_UNIX).connect({path!r}); print('reached')"
+        done = fenced_python(code, tmp_path)
+    assert "reached" not in done.stdout and "Error" in done.stderr
+
+
+@NO_FENCE
+def test_behind_the_fence_no_terminal_is_reached_but_its_own(tmp_path):
+    """The device of a pseudo-terminal that is open out here has another number in there."""
+    first, second = os.openpty()
+    own = [os.stat(name).st_dev for name in ("/dev/pts", "/dev/pts/ptmx")]
+    code = ("import os\nprint([os.stat(n).st_dev for n in ('/dev/pts', '/dev/pts/ptmx')])\n"
+            "print(os.listdir('/dev/pts'))\nos.openpty()\nprint(os.listdir('/dev/pts'))")
+    done = fenced_python(code, tmp_path)
+    os.close(first)
+    os.close(second)
+    devices, before, after = done.stdout.splitlines()
+    assert not set(eval(devices)) & set(own), done.stderr
+    assert (before, sorted(eval(after))) == ("['ptmx']", ["0", "ptmx"])
+
+
+def run_code(code: str, desk: Path, patience: float = 0) -> str:
+    """Run Python code as a hand-in's process is run; "" or why it did not end well."""
+    program = [sys.executable, "-c", code]
+    limits = Limits(cell=9, total=9, memory=4)
+    return asyncio.run(invigilate._run(program, dict(os.environ), desk, limits, patience))
+
+
+@pytest.mark.skipif(WINDOWS, reason="Windows has no sessions")
+def test_a_hand_in_runs_in_a_session_of_its_own(tmp_path):
+    assert run_code("import os; assert os.getsid(0) == os.getpid()", tmp_path) == ""
+
+
+def test_the_desk_runs_no_file_of_the_current_folder(tmp_path):
+    """A json.py at the desk is not taken for Python's."""
+    (tmp_path / "json.py").write_text("raise SystemExit('the wrong json')")
+    program = invigilate._program(tmp_path, "x.ipynb", Limits(9, 9, 4))
+    told = invigilate._environment(tmp_path, False, 1)
+    done = subprocess.run([*program[:-6], "--help"], env=told, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0 and "the wrong json" not in done.stderr
+
+
+BEATS = "trap '' TERM; for i in $(seq 300); do date +%N > beat; sleep 0.1; done"
+
+
+def wait_for(path: Path) -> None:
+    until = time.monotonic() + 60
+    while not path.exists():
+        assert time.monotonic() < until, f"{path} did not come"
+        time.sleep(0.05)
+
+
+def beats(desk: Path) -> bool:
+    """Whether a program at the desk goes on."""
+    time.sleep(1)
+    (desk / "beat").unlink(missing_ok=True)
+    time.sleep(1)
+    return (desk / "beat").exists()
+
+
+async def end_it(program: list[str], desk: Path, patience: float, twice: bool) -> None:
+    """Start a program, and end it within a few seconds. twice: that is broken off, too."""
+    child = await asyncio.create_subprocess_exec(*program, cwd=desk, start_new_session=True)
+    await asyncio.to_thread(wait_for, desk / "beat")
+    ending = asyncio.create_task(invigilate._end(child, patience))
+    if twice:
+        await asyncio.sleep(0.5)
+        ending.cancel()
+    await asyncio.wait([ending], timeout=8)
+    assert ending.done()
+
+
+@NO_FENCE
+def test_behind_the_fence_all_ends_at_once(tmp_path):
+    for name in ("desk", "place"):
+        (tmp_path / name).mkdir()
+    desk = tmp_path / "desk"
+    program = fence.fenced(desk, tmp_path / "place", [], ["sh", "-c", BEATS])
+    asyncio.run(end_it(program, desk, 0, twice=False))
+    assert not beats(desk)
+
+
+@pytest.mark.skipif(WINDOWS, reason="Windows has no sh")
+def test_a_second_ctrl_c_leaves_nothing_running(tmp_path):
+    asyncio.run(end_it(["sh", "-c", BEATS], tmp_path, 60, twice=True))
+    assert not beats(tmp_path)
+
+
+@NO_FENCE
+def test_what_is_behind_the_fence_ends_where_hpkit_is_killed(tmp_path):
+    for name in ("desk", "place"):
+        (tmp_path / name).mkdir()
+    desk = tmp_path / "desk"
+    program = fence.fenced(desk, tmp_path / "place", [], ["sh", "-c", BEATS])
+    code = f"import subprocess; subprocess.run({program!r}, start_new_session=True)"
+    with subprocess.Popen([sys.executable, "-c", code]) as hpkit:
+        wait_for(desk / "beat")
+        hpkit.kill()
+    assert not beats(desk)
+
+
+ENDLESS = "open('begun', 'w')\nwhile True: pass"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.skipif(WINDOWS, reason="Windows cannot send Ctrl-C to one process")
+@pytest.mark.parametrize("endless", ["the chapter", "a hand-in"])
+@pytest.mark.parametrize("how", ["SIGINT", "SIGHUP"])
+def test_ctrl_c_and_a_closed_terminal_end_everything(endless, how, tmp_path):
+    first = {endless: ENDLESS}
+    given = f"given/{thirty.FILE}"
+    thirty.file(given, thirty.text(thirty.OPEN, first.get("the chapter", "")))(tmp_path)
+    thirty.file(f"in/anna/{thirty.FILE}", thirty.text(first=first.get("a hand-in", "")))(tmp_path)
+    command = [sys.executable, "-m", "hpkit", "marks", str(tmp_path / "in"), str(tmp_path / given)]
+    with tempfile.TemporaryDirectory() as short:  # a socket's path has 107 bytes at most
+        with subprocess.Popen(command, env=os.environ | {"TMPDIR": short},
+                              stderr=subprocess.PIPE, text=True) as made:
+            until = time.monotonic() + 120
+            while not list(Path(short).glob("hpkit-marks-*/desks/*/work/begun")):
+                assert time.monotonic() < until and made.poll() is None
+                time.sleep(0.1)
+            made.send_signal(getattr(signal, how))
+            _, said = made.communicate(timeout=60)
+        assert made.returncode == 130 and "goes on with the rest" in said
+        assert list(Path(short).iterdir()) == []
+    time.sleep(2)  # a kernel sees within a second that it was left
+    if sys.platform.startswith("linux"):
+        lines = [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if path.exists()]
+        assert not [line for line in lines if short.encode() in line]
+
+
+# --- what is kept of earlier calls ----------------------------------------------------
+
+
+@pytest.fixture
+def room(tmp_path, monkeypatch):
+    """Marks a class without running a notebook: (source, *chapters) -> places that ran."""
+    ran = []
+
+    async def sit(sitting, *others, keep=None, **options):
+        ran.append("given" if keep else sitting.place)
+        if keep:
+            keep.mkdir(parents=True)
+        return Seen(sitting.notebook)
+
+    monkeypatch.setattr(marking, "sit", sit)
+
+    def call(*names: str) -> list[str]:
+        ran.clear()
+        given = [str(tmp_path / "given" / f"{name}.ipynb") for name in names]
+        marking.mark(tmp_path / "in", tmp_path / "out", given, Limits(0, 0, 4), 1)
+        return list(ran)
+
+    for name in ("01_small", "02_small"):
+        exercise = "positive_pairs" if name == "01_small" else "clean_draw"
+        cells = nbformat.writes(notebook(f"check('{exercise}', ...)"))
+        for folder in ("given", "in/anna"):
+            thirty.file(f"{folder}/{name}.ipynb", cells)(tmp_path)
+    return call
+
+
+def test_only_what_hpkit_keeps_of_these_chapters_is_deleted(room, tmp_path):
+    room("01_small", "02_small")
+    folder = tmp_path / "out" / "executed" / "anna"
+    thirty.file("notes.json", "{}")(folder)
+    thirty.file("notes.ipynb", "{}")(folder)
+    thirty.file("out/executed/ben/01_small.json", "{}")(tmp_path)  # not hpkit's
+    (tmp_path / "out" / "executed" / "of my own").mkdir()
+    (tmp_path / "in" / "anna" / "01_small.ipynb").unlink()
+    room("02_small")
+    notes, both = {"notes.json", "notes.ipynb"}, {"01_small.json", "01_small.ipynb"}
+    second = {"02_small.json", "02_small.ipynb"}
+    assert {path.name for path in folder.iterdir()} == notes | both | second
+    room("01_small", "02_small")
+    assert {path.name for path in folder.iterdir()} == notes | second
+    assert {path.name for path in folder.parent.iterdir()} == {"anna", "ben", "of my own"}
+
+
+def test_what_ran_is_kept_until_the_chapter_or_the_fence_is_another(room, tmp_path, monkeypatch):
+    assert room("01_small") == ["given", "01_small.ipynb"]
+    assert room("01_small") == []
+    thirty.file("given/01_small.ipynb", nbformat.writes(
+        notebook("an_other = 1", "check('positive_pairs', ...)")))(tmp_path)
+    assert room("01_small") == ["given", "01_small.ipynb"]
+    there = fence.missing()
+    monkeypatch.setattr(fence, "missing", lambda: "" if there else "it is forbidden")
+    assert room("01_small") == ["01_small.ipynb"] and room("01_small") == []
+
+
+def test_what_failed_runs_again(room, monkeypatch):
+    async def fails(sitting, *others, keep=None, **options):
+        if keep:
+            keep.mkdir(parents=True)
+        return Seen(sitting.notebook, failed=not keep)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(marking, "sit", fails)
+        room("01_small")
+    assert room("01_small") == ["01_small.ipynb"]
+
+
+def test_a_file_that_cannot_be_read_costs_only_its_owner_the_marks(room, tmp_path, monkeypatch):
+    thirty.file("in/ben/01_small.ipynb", nbformat.writes(notebook("check('positive_pairs', ...)")))(tmp_path)
+    sha256 = marking.sha256
+
+    def refuses(path: Path) -> str:
+        if "anna" in path.parts:
+            raise PermissionError(13, "Permission denied")
+        return sha256(path)
+
+    monkeypatch.setattr(marking, "sha256", refuses)
+    assert room("01_small") == ["given", "01_small.ipynb"]  # ben's
 
 
 # --- from the folder to the marks -----------------------------------------------------
@@ -333,7 +701,7 @@ def test_four_hand_ins_of_which_three_are_broken(tmp_path, capsys):
 def test_a_class_of_thirty(tmp_path):
     folder, given, cases = thirty.make(tmp_path)
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-    assert main(["marks", str(folder), str(given), "--timeout", "20", "--jobs", "2"]) == 0
+    assert main(["marks", str(folder), str(given), "--timeout", "60", "--jobs", "2"]) == 0
     out = tmp_path / "handed_in-marks"
     found = marks_in(out)
     assert {name.lstrip("'"): tuple(marks) for name, marks in found.items()} == {
@@ -349,7 +717,7 @@ def test_a_class_of_thirty(tmp_path):
     if not fence.missing():
         assert "Network is unreachable" in spied and "AssertionError" not in spied
         assert "FileNotFoundError" in spied or "Read-only file system" in spied
-    assert main(["marks", str(folder), str(given), "--timeout", "20", "--jobs", "2"]) == 0
+    assert main(["marks", str(folder), str(given), "--timeout", "60", "--jobs", "2"]) == 0
     assert marks_in(out) == found
 
 
