@@ -197,33 +197,48 @@ def _walk(
         yield parts, None, f"{name}: a link, which is not followed"
     elif source.is_dir():
         try:
-            listed = list(source.iterdir())
+            inside = _inside(source)
         except OSError as error:
             if not parts:
                 raise
             yield parts, None, f"{name}: cannot be read ({error.strerror})"
             return
-        inside = [path for path in listed if not LEFTOVER.match(path.name)]
         if parts and not inside:
             yield (*parts, ""), None, ""
-        for path in sorted(inside):
+        for path in inside:
             yield from _walk(path, (*parts, path.name), unpacker, depth, hand_in)
     elif not source.is_file():  # to open a pipe would wait for ever
         yield parts or (source.name,), None, f"{name}: no plain file, and not read"
     elif source.suffix.lower() == ".zip":
-        around = (*parts[:-1], source.stem) if parts else ()
-        # What a zip holds is its owner's, whatever names are in it.
-        hand_in = hand_in or _named(around)
-        try:
-            folder = unpacker.unpack(source, depth, hand_in)
-        except Refused as error:
-            if not parts:
-                raise
-            yield (*around, ""), None, f"{name}: {error}"
-            return
-        yield from _walk(folder, around, unpacker, depth + 1, hand_in)
+        yield from _walk_zip(source, parts, unpacker, depth, hand_in)
     else:
         yield parts or (source.name,), source, ""
+
+
+def _inside(folder: Path) -> list[Path]:
+    """What is in a folder, in order, but for leftovers."""
+    return sorted(path for path in folder.iterdir() if not LEFTOVER.match(path.name))
+
+
+def _walk_zip(
+    source: Path,
+    parts: tuple[str, ...],
+    unpacker: "Unpacker",
+    depth: int,
+    hand_in: tuple[str, ...],
+) -> Iterator[tuple[tuple[str, ...], Path | None, str]]:
+    """As `_walk`, for what is in a zip."""
+    around = (*parts[:-1], source.stem) if parts else ()
+    # What a zip holds is its owner's, whatever names are in it.
+    hand_in = hand_in or _named(around)
+    try:
+        folder = unpacker.unpack(source, depth, hand_in)
+    except Refused as error:
+        if not parts:
+            raise
+        yield (*around, ""), None, f"{'/'.join(parts)}: {error}"
+        return
+    yield from _walk(folder, around, unpacker, depth + 1, hand_in)
 
 
 def _named(parts: tuple[str, ...]) -> tuple[str, ...]:
