@@ -13,6 +13,7 @@ from nbformat.v4 import new_code_cell, new_notebook
 ROOT = Path(__file__).parents[2]
 # Which mistakes each notebook has to notice; tests/faults/faults.py says what they are.
 FAULTS = {
+    "00_first_match": ["mutual_forgotten"],
     "01_patches": ["columns_swapped", "leaked_photo", "source_ignored"],
     "02_denoiser": ["noise_twice"],
     "03_descriptor": ["sum_for_mean"],
