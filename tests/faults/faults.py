@@ -176,14 +176,18 @@ def angles_mirrored(keypoints: ModuleType) -> None:
 
 def eval_forgotten(describe: ModuleType) -> None:
     """Patches are described in training mode, with dropout and batch statistics."""
-    right = describe._network
+    right = describe._function
 
-    def network(model, *where):
-        call = right(model, *where)
-        model.train()
-        return call
+    def function(network, *where):
+        call = right(network, *where)
 
-    describe._network = network
+        def in_training_mode(batch):
+            network.train()
+            return call(batch)
+
+        return in_training_mode
+
+    describe._function = function
 
 
 MODULES = {  # where the name is defined that a fault replaces

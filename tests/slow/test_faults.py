@@ -56,6 +56,7 @@ def check_turns_red(notebook: Path, fault: str) -> None:
     run = rerun(notebook, fault)
     assert run.returncode == 1, f"{notebook.name} did not notice {fault}:\n{run.stdout[-2000:]}"
     assert "Notebook cell execution failed" in run.stdout, run.stdout[-2000:]
+    assert "has no attribute" not in run.stdout, f"{fault} could not be put in"
 
 
 @pytest.mark.timeout(600)
