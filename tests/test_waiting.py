@@ -78,10 +78,10 @@ def raise_from_thread(function):
 
 
 def test_who_does_not_wait_long_is_told_nothing(capsys, tmp_path, monkeypatch):
-    monkeypatch.setattr(waiting, "PATIENCE", 0.3)
+    monkeypatch.setattr(waiting, "PATIENCE", 1)
     with told("nothing"), Turn("a test"), file_lock(tmp_path / "x.lock"):
         pass
-    time.sleep(0.5)
+    time.sleep(1.5)
     assert capsys.readouterr().err == ""
 
 

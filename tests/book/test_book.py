@@ -274,10 +274,10 @@ def test_what_cannot_be_written_stops_no_other(first, tmp_path, monkeypatch):
 @pytest.mark.timeout(200)
 def test_the_limit_is_a_cells_and_what_takes_long_is_told(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(run, "TELL", 3)
-    naps = ["import time\ntime.sleep(8)"] * 3  # together longer than the limit
+    naps = ["import time\ntime.sleep(12)"] * 4  # together longer than the limit
     long = write(tmp_path / "05_long.ipynb", "# Five?", *naps)
-    assert main(["book", str(long), "--out", str(tmp_path), "--timeout", "20", "--no-site"]) == 0
-    told = re.findall(r"^05_long: cell (\d) of 4, (\d+) s$", capsys.readouterr().out, re.M)
+    assert main(["book", str(long), "--out", str(tmp_path), "--timeout", "40", "--no-site"]) == 0
+    told = re.findall(r"^05_long: cell (\d) of 5, (\d+) s$", capsys.readouterr().out, re.M)
     cells = [int(cell) for cell, _ in told]
     assert len(set(cells)) > 1 and cells == sorted(cells)
 
