@@ -22,7 +22,10 @@ def columns_swapped(sets: ModuleType) -> None:
 
     def swapped(*args, **options):
         data = read(*args, **options)
-        swapped = {s: [p[:, order] for p in parts] for s, parts in data.parts.items()}
+        swapped = {
+            source: [np.asarray(part)[:, order] for part in parts]
+            for source, parts in data.parts.items()
+        }
         return replace(data, parts=swapped)
 
     sets.read_sequences = swapped

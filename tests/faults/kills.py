@@ -138,9 +138,9 @@ def start_book(notebooks: list[Path], out: Path, place: Path) -> subprocess.Pope
 
 
 def printed(out: Path) -> list[str]:
-    """What the cells of the executed chapters printed."""
+    """What the cells of the executed chapters printed, but for who waited for whom."""
     return ["".join(output.text for cell in nbformat.read(path, 4).cells if "outputs" in cell
-                    for output in cell.outputs if output.output_type == "stream")
+                    for output in cell.outputs if output.get("name") == "stdout")
             for path in sorted((out / "notebooks").glob("*.ipynb"))]
 
 

@@ -232,7 +232,10 @@ def test_descriptors_that_are_not_finite_are_named(value, tmp_path, capsys):
                 lines[11] = f"1,{value},1"
             (tmp_path / f"{name}.csv").write_text("\n".join(lines))
     assert main(["evaluate", str(tmp_path), "--tasks", str(golden), "--split", "small"]) == 2
-    assert "the descriptor of v_elm/t2, row 11, is not finite" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    missing = value in ("nan", "")  # as pandas reads an empty place
+    assert ("v_elm/t2.csv: value 2 of row 12 is empty or NaN, expected a number" if missing
+            else "the descriptor of v_elm/t2, row 11, is not finite") in said
 
 
 def test_a_task_file_that_is_not_the_published_one_is_told(tmp_path, monkeypatch):
@@ -403,7 +406,7 @@ def test_no_server_is_started_with_its_doors_open():
 
 # --- processes that die, two at once -------------------------------------------------------------
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_killed_at_random_moments_all_ends_as_if_nothing_had_happened(tmp_path):
     """kill -9 while data are built, a network trains, a sweep and the book run (5; faults: 50)."""
     assert sum(kills.kill(tmp_path, kills=5).values()) == 5
