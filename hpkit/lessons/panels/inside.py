@@ -190,13 +190,9 @@ def search(
     plots.show_regions(left, first, region[None], title="This point ...")
     ax.imshow(second, **plots.PHOTO)
     _show_alike(ax, places, distance)
-    style = {"ms": 12, "mfc": "none", "mew": 2, "color": "white", "ls": "none"}
-    ax.plot(*right, marker="o", label="the truth", **style)
-    ax.plot(*best, marker="x", label="most alike", **style)
+    _mark(ax, {"the truth": ("o", right), "most alike": ("x", best)})
     ax.set(xticks=[], yticks=[], xlim=(0, second.shape[1]), ylim=(len(second), 0))
     ax.set_title("... and where it sees it")
-    dark = {"facecolor": "0.2", "labelcolor": "white"}
-    ax.legend(fontsize="x-small", loc="lower right", **dark)
     apart = np.linalg.norm(best - right)
     return fig, f"The most alike place is {apart:.0f} pixels from the truth."
 
@@ -215,3 +211,12 @@ def _show_alike(ax: Axes, places: np.ndarray, distance: np.ndarray) -> None:
     ax.imshow(
         cosine, alpha=np.clip((cosine - 0.25) / 0.5, 0, 0.9), extent=extent, **look
     )
+
+
+def _mark(ax: Axes, places: dict[str, tuple[str, np.ndarray]]) -> None:
+    """Places in white, {name: (marker, (x, y))}, with a dark legend."""
+    for name, (marker, place) in places.items():
+        style = {"ms": 12, "mfc": "none", "mew": 2, "color": "white", "ls": "none"}
+        ax.plot(*place, marker=marker, label=name, **style)
+    dark = {"facecolor": "0.2", "labelcolor": "white"}
+    ax.legend(fontsize="x-small", loc="lower right", **dark)
