@@ -100,9 +100,9 @@ def occlusion(
     covered = np.stack([patch] * len(starts) ** 2)
     for one, (top, left) in zip(covered, product(starts, starts), strict=True):
         one[top : top + side, left : left + side] = patch.mean()
-    numbers = describe(descriptor, covered, precision="float32")
-    moved = numbers - describe(descriptor, patch[None], precision="float32")
-    return np.linalg.norm(moved, axis=1).reshape(len(starts), len(starts))
+    numbers = describe(descriptor, np.stack([patch, *covered]), precision="float32")
+    moved = np.linalg.norm(numbers[1:] - numbers[0], axis=1)
+    return moved.reshape(len(starts), len(starts))
 
 
 def sensitivity(network: nn.Module, patches: np.ndarray) -> np.ndarray:
