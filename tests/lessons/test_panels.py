@@ -4,6 +4,7 @@ import matplotlib
 import matplotlib.figure
 import numpy as np
 import pytest
+import torch
 
 from hpkit.data import photos
 from hpkit.data.noise import add_noise
@@ -16,8 +17,9 @@ from hpkit.experiments.arms import arm, at_scale, recorded
 from hpkit.experiments.claims import DESCRIPTOR, mae
 from hpkit.experiments.intervals import interval
 from hpkit.lessons import plots
-from hpkit.lessons.panels import first_match, neighbours, patch
+from hpkit.lessons.panels import first_match, inside, neighbours, patch
 from hpkit.lessons.panels.arms import lead, pair
+from hpkit.matching.keypoints import describe_keypoints
 
 matplotlib.use("Agg")
 SEQUENCE = "v_chelsea"
@@ -230,3 +232,62 @@ def test_a_lead_is_said_as_it_is_decided():
 def test_an_arm_beside_itself_leads_by_nothing(descriptors):
     figure, said = pair(descriptors, "matching", ARMS, "noisy", "noisy")
     assert "+0.000 mAP, 95 % interval +0.000 to +0.000" in said and len(figure.axes) == 2
+
+
+# --- chapter 14 ---------------------------------------------------------------------------------
+
+def test_gradients_have_length_one_and_turn_from_right_to_down():
+    filters = inside.oriented_gradients(8)
+    assert np.allclose((filters ** 2).sum((1, 2)), 1)
+    right, down, left = filters[0], filters[2], filters[4]
+    assert (right[:, 3:] > 0).all() and np.allclose(down, right.T) and np.allclose(left, -right)
+
+
+def test_covering_moves_what_looks_there_and_nothing_else():
+    patch_ = np.full((32, 32), 40, np.uint8)
+    patch_[:, 16:] = 200                                      # the mean is 120
+    seen = inside.occlusion(lambda p: p[:, 8:12, 20:24].reshape(len(p), -1), patch_, 4, 4)
+    assert seen.shape == (8, 8) and seen[2, 5] == 80 * 4      # sixteen pixels, 80 levels each
+    assert np.count_nonzero(seen) == 1
+
+
+class Quadratic(torch.nn.Module):
+    """Two numbers: the square of a pixel, and three times another."""
+
+    def forward(self, patches):
+        return torch.stack([patches[:, 0, 1, 2] ** 2, 3 * patches[:, 0, 5, 6]], 1)
+
+
+def test_sensitivity_is_the_gradient_at_each_pixel():
+    patches = np.stack([np.full((32, 32), grey, np.uint8) for grey in (10, 20)])
+    found = inside.sensitivity(Quadratic(), patches)
+    assert found[:, 1, 2].tolist() == [20, 40] and found[:, 5, 6].tolist() == [3, 3]
+    assert np.count_nonzero(found) == 4
+
+
+def test_the_panel_marks_the_most_alike_place_and_says_how_far_off_it_is():
+    photo = photos.read_photo("coins")
+    places = inside.grid(photo.shape, 20)
+    assert places[0].tolist() == [10, 10, inside.SIZE, 0] and places[1, 0] == 30
+    described = places, describe_keypoints(photo, places, raw_pixels)
+    figure, said = inside.search(raw_pixels, photo, photo, np.eye(3), described, 150, 110)
+    assert said == "The most alike place is 0 pixels from the truth."
+    truth, alike = (line.get_xydata()[0].tolist() for line in figure.axes[1].lines)
+    assert truth == alike == [150, 110]
+    moved = np.array([[1, 0, 30], [0, 1, 40], [0, 0, 1.0]])
+    said = inside.search(raw_pixels, photo, photo, moved, described, 150, 110)[1]
+    assert said == "The most alike place is 50 pixels from the truth."
+
+
+def test_a_map_and_a_board_show_each_of_theirs():
+    figure = matplotlib.figure.Figure()
+    first, second, third = figure.subplots(1, 3)
+    patches = np.zeros((3, 32, 32), np.uint8)
+    inside.show_map(first, np.eye(3)[:, :2], patches, [0, 1, 1], names=["a", "b"])
+    assert len(first.artists) == 3 and len(first.get_legend().get_texts()) == 2
+    inside.show_board(second, np.array([[0.5, 1.5], [1, 1]]))
+    assert [text.get_text() for text in second.texts] == ["0.50", "1.50", "1.00", "1.00"]
+    inside.show_filters(third, np.stack([np.eye(6), 5 * np.eye(6), -np.eye(6)]), 2)
+    (picture,) = third.images
+    sheet = picture.get_array()
+    assert sheet.shape == (13, 13) and sheet[:6, :6].max() == sheet[:6, 7:].max() == 1

@@ -27,6 +27,7 @@ FAULTS = {
     "11_modifications": ["rows_alone"],
     "12_match_photos": ["mutual_forgotten", "angles_mirrored"],
     "13_clinic": ["eval_forgotten"],
+    "14_inside": ["eval_forgotten"],
 }
 LONG = {"sum_for_mean", "normal_for_t"}  # minutes of training go before the red cell
 CASES = [
