@@ -12,18 +12,20 @@ from pathlib import Path
 
 from filelock import Timeout
 
-from hpkit.experiments.store import store_folder
+from hpkit.experiments.store import AVERAGED, LAST, store_folder
 from hpkit.files import cache_folder
 from hpkit.waiting import file_lock
 
 KEY = "[0-9a-f]{12}"  # what `files.short_digest` gives
 
 # Patterns of paths below a folder. A made data set is a folder that goes as a whole.
+FOLDER = rf"{KEY}(\.damaged-\d+)?"
+NAMES = ("config.json", "run.json", "history.csv", "checkpoint.pt", LAST, AVERAGED)
 RUNS = (
     rf"{KEY}\.lock",
-    rf"{KEY}(\.damaged-\d+)?/"
-    r"(config\.json|run\.json|history\.csv|checkpoint\.pt|(weights|averaged)\.safetensors"
-    rf"|scores-{KEY}\.json|.*\.[0-9a-f]{{8}}\.part)",
+    *(rf"{FOLDER}/{re.escape(name)}" for name in NAMES),
+    rf"{FOLDER}/scores-{KEY}\.json",
+    rf"{FOLDER}/.*\.[0-9a-f]{{8}}\.part",
 )
 CACHE = (
     r"(photos|scenes)-v\d+\.lock",
@@ -90,6 +92,6 @@ def delete(paths: list[Path]) -> None:
             path.unlink(missing_ok=True)
     own = {folder for path in paths for folder in (path.parent, path.parent.parent)}
     for folder in sorted(own, key=lambda path: -len(path.parts)):
-        if re.fullmatch(rf"{KEY}(\.damaged-\d+)?|converted|digests", folder.name):
+        if re.fullmatch(rf"{FOLDER}|converted|digests", folder.name):
             with suppress(OSError):  # something of the user's is in it
                 folder.rmdir()
