@@ -29,6 +29,7 @@ RUNS = (
 )
 CACHE = (
     r"(photos|scenes)-v\d+\.lock",
+    r"onnxruntime-web-[\d.]+\.json",
     rf"digests/{KEY}\.json",
     rf"converted/{KEY}/(lock|.*\.(stamp|sums|npy|part))",
 )

@@ -18,6 +18,7 @@ OURS = [
     f"runs/{KEY}.lock", "cache/photos-v1/arrays/i_a_clean.npy", "cache/photos-v1/splits.json",
     "cache/photos-v1.lock", f"cache/converted/{KEY}/i_a_clean.npy", f"cache/converted/{KEY}/lock",
     f"cache/digests/{KEY}.json",
+    "cache/onnxruntime-web-1.30.0.json",
 ]
 THEIRS = [
     "runs/thesis.tex", f"runs/{KEY}/notes.txt", f"runs/photos/{KEY}.jpg", "runs/abc/run.json",
