@@ -10,7 +10,9 @@ function work() {
 
   async function unpacked(text) {
     const bytes = Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
-    const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
+    const stream = new Blob([bytes])
+      .stream()
+      .pipeThrough(new DecompressionStream("gzip"));
     return new Uint8Array(await new Response(stream).arrayBuffer());
   }
 
@@ -33,10 +35,12 @@ function work() {
   let last = Promise.resolve();
   self.onmessage = ({ data: { id, what, given } }) => {
     const act = { load, describe }[what];
-    last = last.then(() => act(given)).then(
-      (found) => self.postMessage({ id, found }),
-      (error) => self.postMessage({ id, error: String(error) }),
-    );
+    last = last
+      .then(() => act(given))
+      .then(
+        (found) => self.postMessage({ id, found }),
+        (error) => self.postMessage({ id, error: String(error) }),
+      );
   };
 }
 

@@ -28,9 +28,13 @@ let turn = 0; // of questions: a late answer to an older one is dropped
 // image: anything that a canvas can draw. Gives what is shown and what is looked at.
 function photoOf(image) {
   const shrink = Math.min(1, LONGEST / Math.max(image.width, image.height));
-  const [width, height] = [image.width, image.height].map((n) => Math.round(n * shrink));
+  const [width, height] = [image.width, image.height].map((n) =>
+    Math.round(n * shrink),
+  );
   if (Math.min(width, height) < REGION)
-    throw new Error(`it has ${image.width} × ${image.height} pixels, which is too small`);
+    throw new Error(
+      `it has ${image.width} × ${image.height} pixels, which is too small`,
+    );
   const canvas = new OffscreenCanvas(width, height);
   const context = canvas.getContext("2d", { willReadFrequently: true });
   context.imageSmoothingQuality = "high";
@@ -63,7 +67,9 @@ async function showPair(pair) {
   const [first, second] = await Promise.all(sides);
   Object.assign(photos, { first, second });
   truth = pair.homography;
-  point = pair.point.map((share, i) => Math.round(share * [first.width, first.height][i]));
+  point = pair.point.map((share, i) =>
+    Math.round(share * [first.width, first.height][i]),
+  );
   $("credits").innerHTML = `${pair.credit} Runs on ONNX Runtime Web (MIT licence).`;
   startGrid();
 }
@@ -77,7 +83,8 @@ async function showFile(side, file) {
     return;
   }
   truth = null;
-  for (const choice of document.querySelectorAll("#pairs input")) choice.checked = false;
+  for (const choice of document.querySelectorAll("#pairs input"))
+    choice.checked = false;
   if (side === "first") {
     point = [photos.first.width >> 1, photos.first.height >> 1];
     ask();
@@ -91,8 +98,14 @@ function startGrid() {
   const { width, height } = photos.second;
   const columns = Math.ceil(width / STEP);
   const rows = Math.ceil(height / STEP);
-  const cells = Array.from({ length: columns * rows }, (_, i) => [i % columns, Math.floor(i / columns)]);
-  const level = ([c, r]) => [COARSEST, COARSEST / 2, STEP].find((s) => (c * STEP) % s === 0 && (r * STEP) % s === 0);
+  const cells = Array.from({ length: columns * rows }, (_, i) => [
+    i % columns,
+    Math.floor(i / columns),
+  ]);
+  const level = ([c, r]) =>
+    [COARSEST, COARSEST / 2, STEP].find(
+      (s) => (c * STEP) % s === 0 && (r * STEP) % s === 0,
+    );
   cells.sort((a, b) => level(b) - level(a)); // a stable sort: rows stay in order
   grid = {
     columns,
@@ -191,7 +204,8 @@ function draft() {
   if (!query || !known) return;
   const distances = distancesTo(query, descriptors, known);
   const best = nearest(distances, () => true);
-  const far = ([x, y]) => Math.hypot(x - grid.points[best][0], y - grid.points[best][1]) > NEAR;
+  const far = ([x, y]) =>
+    Math.hypot(x - grid.points[best][0], y - grid.points[best][1]) > NEAR;
   const next = nearest(distances, (i) => far(grid.points[i]));
   answer = { distances, best: grid.points[best], next: grid.points[next] };
   draw();
@@ -212,7 +226,11 @@ async function refined([x, y]) {
   const points = around
     .flatMap((dy) => around.map((dx) => [x + dx, y + dy]))
     .filter(([u, v]) => u >= 0 && v >= 0 && u < width && v < height);
-  const distances = distancesTo(query, await describe(cutPatches(photos.second, points)), points.length);
+  const distances = distancesTo(
+    query,
+    await describe(cutPatches(photos.second, points)),
+    points.length,
+  );
   const best = nearest(distances, () => true);
   return { point: points[best], distance: distances[best] };
 }
@@ -241,7 +259,9 @@ function verdict() {
   const { width, height } = photos.second;
   if (there[0] < 0 || there[1] < 0 || there[0] >= width || there[1] >= height)
     return "Wrong: the second photo does not show this point.";
-  const off = Math.hypot(answer.best[0] - there[0], answer.best[1] - there[1]).toFixed(0);
+  const off = Math.hypot(answer.best[0] - there[0], answer.best[1] - there[1]).toFixed(
+    0,
+  );
   const pixels = `${off} pixel${off === "1" ? "" : "s"}`;
   return off <= RIGHT
     ? `Right, to within ${pixels}.`
@@ -253,7 +273,9 @@ function truePlace() {
   if (!truth) return null;
   const { first, second } = photos;
   const [x, y] = [point[0] / first.width, point[1] / first.height];
-  const [u, v, w] = [0, 3, 6].map((i) => truth[i] * x + truth[i + 1] * y + truth[i + 2]);
+  const [u, v, w] = [0, 3, 6].map(
+    (i) => truth[i] * x + truth[i + 1] * y + truth[i + 2],
+  );
   return [(u / w) * second.width, (v / w) * second.height];
 }
 
@@ -304,13 +326,24 @@ function drawHeat(context) {
   const [best, middle] = [sorted[0], sorted[sorted.length >> 1]];
   const warmth = new Float32Array(columns * rows).fill(-1);
   distances.forEach((distance, i) => {
-    warmth[cells[i][1] * columns + cells[i][0]] = Math.max(0, (middle - distance) / (middle - best || 1));
+    warmth[cells[i][1] * columns + cells[i][0]] = Math.max(
+      0,
+      (middle - distance) / (middle - best || 1),
+    );
   });
   const small = new OffscreenCanvas(columns, rows);
   const pixels = new ImageData(columns, rows);
   for (let i = 0; i < columns * rows; i++) {
     const heat = warmthAt(warmth, i % columns, Math.floor(i / columns)) ** 1.5;
-    pixels.data.set([255, 255 * Math.min(1, 0.25 + 0.8 * heat), 180 * Math.max(0, heat - 0.5), 235 * Math.min(1, 1.25 * heat)], 4 * i);
+    pixels.data.set(
+      [
+        255,
+        255 * Math.min(1, 0.25 + 0.8 * heat),
+        180 * Math.max(0, heat - 0.5),
+        235 * Math.min(1, 1.25 * heat),
+      ],
+      4 * i,
+    );
   }
   small.getContext("2d").putImageData(pixels, 0, 0);
   context.drawImage(small, 0, 0, columns * STEP, rows * STEP);
@@ -319,7 +352,8 @@ function drawHeat(context) {
 // Of a place that is not known yet: that of the nearest coarser one.
 function warmthAt(warmth, column, row) {
   for (let step = 1; step <= COARSEST / STEP; step *= 2) {
-    const found = warmth[(row - (row % step)) * grid.columns + column - (column % step)];
+    const found =
+      warmth[(row - (row % step)) * grid.columns + column - (column % step)];
     if (found >= 0) return found;
   }
   return 0;
@@ -329,7 +363,10 @@ function warmthAt(warmth, column, row) {
 function region(context, [x, y], colour, width, dashes = []) {
   const half = REGION / 2;
   context.setLineDash(dashes);
-  for (const [stroke, style] of [[width + 2, "rgb(0 0 0 / 0.6)"], [width, colour]]) {
+  for (const [stroke, style] of [
+    [width + 2, "rgb(0 0 0 / 0.6)"],
+    [width, colour],
+  ]) {
     context.lineWidth = stroke;
     context.strokeStyle = style;
     context.strokeRect(x + 0.5 - half, y + 0.5 - half, REGION, REGION);
@@ -342,11 +379,17 @@ function region(context, [x, y], colour, width, dashes = []) {
 }
 
 function cross(context, [x, y]) {
-  for (const [stroke, style] of [[5, "rgb(0 0 0 / 0.7)"], [2, "#fff"]]) {
+  for (const [stroke, style] of [
+    [5, "rgb(0 0 0 / 0.7)"],
+    [2, "#fff"],
+  ]) {
     context.lineWidth = stroke;
     context.strokeStyle = style;
     context.beginPath();
-    for (const [dx, dy] of [[7, 0], [0, 7]]) {
+    for (const [dx, dy] of [
+      [7, 0],
+      [0, 7],
+    ]) {
       context.moveTo(x - dx, y - dy);
       context.lineTo(x + dx, y + dy);
     }
@@ -388,7 +431,12 @@ function listen() {
     if (event.pointerType === "mouse" && event.buttons === 1) pointAt(event);
   });
   canvas.addEventListener("keydown", (event) => {
-    const way = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key];
+    const way = {
+      ArrowLeft: [-1, 0],
+      ArrowRight: [1, 0],
+      ArrowUp: [0, -1],
+      ArrowDown: [0, 1],
+    }[event.key];
     if (!way) return;
     event.preventDefault(); // the page stays where it is
     const step = event.shiftKey ? 24 : 4;

@@ -52,7 +52,8 @@ function cutPatch(photo, x, y, patch) {
   for (let to = 0; to < SIDE; to++) {
     for (let column = 0; column < SIDE; column++) {
       let sum = 0;
-      for (const [from, share] of SHARES[to]) sum += share * narrow[from * SIDE + column];
+      for (const [from, share] of SHARES[to])
+        sum += share * narrow[from * SIDE + column];
       patch[to * SIDE + column] = Math.round(sum);
     }
   }
@@ -73,7 +74,9 @@ function rawPixels(patches) {
   for (let start = 0; start < patches.length; start += PIXELS) {
     const patch = patches.subarray(start, start + PIXELS);
     const mean = patch.reduce((sum, pixel) => sum + pixel, 0) / PIXELS;
-    const length = Math.sqrt(patch.reduce((sum, pixel) => sum + (pixel - mean) ** 2, 0));
+    const length = Math.sqrt(
+      patch.reduce((sum, pixel) => sum + (pixel - mean) ** 2, 0),
+    );
     patch.forEach((pixel, i) => {
       found[start + i] = (pixel - mean) / Math.max(length, 1e-7);
     });
