@@ -30,8 +30,9 @@ FENCED = re.compile(r"(^```.*?^```)", re.M | re.S)
 LINK = re.compile(r"(?<!!)\[([^]]+)\]\(([\w./-]*[./][\w./-]*)(#[\w-]+)?\)")
 SEE = "see"  # the folder of the page that runs the network
 SEE_LINK = f'''
-<p class="see"><a href="{SEE}/index.html"><strong>See for yourself</strong>: the network
-finds the same point in two photos, here in your browser.</a></p>
+<p class="see"><a href="{SEE}/index.html"><strong>See for yourself</strong>: point at
+something in one photo, and the network finds it in another one, here in your
+browser.</a></p>
 '''
 TIMES = "The seconds beside a title are those of the run that made these pages.\n"
 

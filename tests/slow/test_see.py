@@ -6,6 +6,8 @@ to keep the pictures in.
 """
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -61,25 +63,44 @@ def small(tmp_path_factory) -> dict[str, Path]:
     return {side: folder / f"{side}.png" for side in boxes}
 
 
-@pytest.fixture
-def page(request, browser, address, small):
-    """Open, with the network loaded and small photos; nothing came from outside, nor an error."""
-    width = getattr(request, "param", LAPTOP)
+@contextmanager
+def opened(browser, address, width: dict[str, int], touch: bool = False) -> Iterator[object]:
+    """The page with the network loaded; nothing came from outside, nor was there an error."""
     asked, errors = [], []
-    page = browser.new_page(viewport=width, has_touch=width is PHONE)
+    page = browser.new_page(viewport=width, has_touch=touch)
     page.on("request", lambda request: asked.append(request.url))
     page.on("console", lambda said: errors.append(said.text) if said.type == "error" else None)
     page.on("pageerror", lambda error: errors.append(str(error)))
     page.goto(address)
     page.wait_for_function("() => document.body.dataset.ready", timeout=SOON)
-    for side, path in small.items():
-        page.set_input_files(f"#file-{side}", path)
-    expect(page.locator("#doing")).to_contain_text("Described", timeout=SOON)
-    page.wait_for_function(DONE, timeout=SOON)
     yield page
     page.close()
     assert errors == []
     assert not [url for url in asked if not url.startswith(("file:", "data:", "blob:"))]
+
+
+def show(page, small: dict[str, Path]) -> None:
+    """Both small photos, by the network."""
+    page.get_by_text("network", exact=True).click()
+    for side, path in small.items():
+        page.set_input_files(f"#file-{side}", [])
+        page.set_input_files(f"#file-{side}", path)
+    page.wait_for_function("() => photos.second.width === 160", timeout=SOON)
+    page.wait_for_function("() => grid.known === grid.points.length", timeout=SOON)
+    page.wait_for_function(DONE, timeout=SOON)
+
+
+@pytest.fixture(scope="module")
+def laptop(browser, address):
+    """Opened once: loading the network takes seconds."""
+    with opened(browser, address, LAPTOP) as page:
+        yield page
+
+
+@pytest.fixture
+def page(laptop, small):
+    show(laptop, small)
+    return laptop
 
 
 def answered(page, act) -> str:
@@ -181,14 +202,15 @@ def test_everything_is_in_reach_of_the_keyboard(page):
         assert page.locator(f"#{name}").get_attribute("aria-label")
 
 
-@pytest.mark.parametrize("page", [PHONE], indirect=True)
-def test_a_phone_shows_it_all_without_scrolling_sideways(page, tmp_path):
-    assert page.evaluate("document.scrollingElement.scrollWidth") <= PHONE["width"]
-    answered(page, lambda: page.tap("#first", position={"x": 100, "y": 100}))
-    first, second = (page.locator(f"#{name}").bounding_box() for name in ("first", "second"))
-    assert first["y"] + first["height"] <= second["y"]
-    assert point(page) == [round(100 * 160 / first["width"]), round(100 * 160 / first["width"])]
-    screenshot(page, tmp_path, "see_390")
+def test_a_phone_shows_it_all_without_scrolling_sideways(browser, address, small, tmp_path):
+    with opened(browser, address, PHONE, touch=True) as page:
+        show(page, small)
+        assert page.evaluate("document.scrollingElement.scrollWidth") <= PHONE["width"]
+        answered(page, lambda: page.tap("#first", position={"x": 100, "y": 100}))
+        first, second = (page.locator(f"#{name}").bounding_box() for name in ("first", "second"))
+        assert first["y"] + first["height"] <= second["y"]
+        assert point(page) == [round(100 * 160 / first["width"])] * 2
+        screenshot(page, tmp_path, "see_390")
 
 
 def test_a_file_that_is_no_photo_is_a_sentence(page, tmp_path):

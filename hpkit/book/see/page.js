@@ -219,10 +219,10 @@ function nearest(distances, allowed) {
   return Math.max(best, 0);
 }
 
-// The best of 25 places, two pixels apart, around one of the grid.
+// The best of nine places, three pixels apart, around one of the grid.
 async function refined([x, y]) {
   const { width, height } = photos.second;
-  const around = [-4, -2, 0, 2, 4];
+  const around = [-3, 0, 3];
   const points = around
     .flatMap((dy) => around.map((dx) => [x + dx, y + dy]))
     .filter(([u, v]) => u >= 0 && v >= 0 && u < width && v < height);
