@@ -272,21 +272,84 @@ CLAIMS: dict[str, Claim] = {
     ),
 }
 
-# Asked of eight fresh seeds, after the first look at C3, and before any of their rows:
-# is an optimizer worse, or only its last step? Each question is put to both weights.
-PAIRS = (("nadam", "adam"), ("nadam", "sgd"), ("adam", "sgd"), ("adamax", "sgd"))
-WEIGHTS = {"last step": "test_mae", "averaged": "test_mae_averaged"}
-WOBBLE = {
-    weights: [
-        Contrast(
-            f"{a} beats {b}",
-            WOBBLING,
-            {"optimizer": a},
-            {"optimizer": b},
-            score=score,
-            smallest=0.25,
-        )
-        for a, b in PAIRS
-    ]
-    for weights, score in WEIGHTS.items()
+# --- what is asked of fresh seeds ----------------------------------------------------
+
+# After the first look, and before any row of the runs that answer. Seeds 100 and up are
+# looked at 8, 16 and 32 at a time. 0.25 grey levels of test MAE and 0.01 of matching
+# mAP are the smallest effects that matter. Each question is put to both weights: is an
+# arm worse, or only its last step?
+WEIGHTS = {"last step": "", "averaged": "_averaged"}
+SEEDS = range(100, 108)  # the first look
+
+
+def by_weights(contrast: Contrast, weights: str) -> Contrast:
+    """The same question, put to the scores of "last step" or "averaged" weights."""
+    return replace(contrast, score=contrast.score + WEIGHTS[weights])
+
+
+denoises = partial(Contrast, base=WOBBLING, score="test_mae", smallest=0.25)
+
+matches = partial(
+    Contrast, base=replace(DESCRIPTOR, averaged=0.2), score="matching", smallest=0.01
+)
+
+
+def _between(
+    ask: partial, name: str, *pairs: tuple[object, object], label: str = "{}"
+) -> tuple[Contrast, ...]:
+    """A question per pair of values of one field."""
+    return tuple(
+        ask(f"{label.format(a)} beats {label.format(b)}", a={name: a}, b={name: b})
+        for a, b in pairs
+    )
+
+
+def _sized(size: int) -> dict[str, int]:
+    """A batch size with the samples that make 12 updates an epoch of it."""
+    return {"batch_size": size, "samples": 12 * size}
+
+
+QUESTIONS: dict[str, tuple[Contrast, ...]] = {
+    "optimizers": _between(
+        denoises,
+        "optimizer",
+        ("adam", "sgd"),
+        ("adamax", "sgd"),
+        ("nadam", "sgd"),
+        ("rmsprop", "sgd"),
+        ("nadam", "adam"),
+        ("nadam", "adamax"),
+        ("nadam", "rmsprop"),
+    ),
+    "depth": _between(denoises, "depth", (8, 4), label="depth {}"),
+    "batch size": (
+        *_between(denoises, "batch_size", (32, 50), (50, 512), label="a batch of {}"),
+        denoises("at 60 updates: a batch of 50 beats 512", a=_sized(50), b=_sized(512)),
+    ),
+    "initializers": _between(
+        denoises,
+        "init",
+        ("lecun_uniform", "he_normal"),
+        ("orthogonal", "he_normal"),
+        ("xavier_normal", "he_normal"),
+        ("lecun_uniform", "orthogonal"),
+    ),
+    "sequences": (denoises("all sequences beat 3", a={"sequences": None}),),
+    "source": (
+        matches("denoised beats clean", b={"source": "clean"}),
+        matches(
+            "denoised beats noisy",
+            b={"source": "noisy", "test_source": "noisy"},
+        ),
+    ),
+    "final model": (
+        matches("final beats the baseline", a=FINAL),
+        *(
+            matches(f"{name} beats the baseline", a=change)
+            for name, change in SINGLE.items()
+        ),
+    ),
+    "descriptor optimizers": _between(
+        matches, "optimizer", ("adamax", "sgd"), ("sgd", "adam"), ("sgd", "nadam")
+    ),
 }
