@@ -322,7 +322,7 @@ def test_the_scorecard_takes_back_what_a_larger_scale_refutes():
     rows += [table({0: 5.0}, depth=depth, samples=4 * DENOISER.samples) for depth in (4, 6)]
     line = conclude(pd.concat(rows), CLAIMS["C5"])
     assert (line["verdict"], line["largest"]) == ("undecided beyond this scale", 4)
-    assert line["turned"] == "depth 6 beats 4"
+    assert line["turned"] == "depth 6 over 4"
 
 
 # --- what is asked of fresh seeds ---------------------------------------------------------------
@@ -335,7 +335,7 @@ def test_answers_come_from_the_look_that_decides():
     noise = np.random.default_rng(0).normal(0, 0.1, 17)
     rows = pd.concat([fresh(9 + 0 * noise), fresh(8 + noise, depth=8)])
     (asked,) = answers(rows, QUESTIONS["depth"]).itertuples()
-    assert (asked.contrast, asked.answer, asked.unit) == ("depth 8 beats depth 4", BETTER, "grey levels")
+    assert (asked.contrast, asked.answer, asked.unit) == ("depth 8 over depth 4", BETTER, "grey levels")
     assert (asked.seeds, asked.recorded) == (8, 17)
     assert asked.low < asked.mean < asked.high and asked.mean == pytest.approx(1 - noise[:8].mean())
 
