@@ -59,6 +59,9 @@ COLOURS = {
     "fresh seeds, averaged weights": _palette["orange"],
 }
 
+# Of what each change was worth: baseline, tuning, longer training, another question.
+WORTH = ("0.35", _palette["blue"], _palette["purple"], _palette["green"])
+
 GREY = {"cmap": "gray", "vmin": 0, "vmax": 255, "interpolation": "nearest"}
 
 # Photos are shown smaller than they are, so neighbours are averaged. 24 greys halve the
@@ -367,6 +370,44 @@ def _answers(ax: Axes, table: pd.DataFrame, aside: float, colour: str) -> None:
             fontsize="small",
             color=colour,
         )
+
+
+def worth(ax: Axes, groups: dict[str, dict[str, pd.Series]], rootsift: float) -> Axes:
+    """A row per arm: a dot a seed, the mean and its 95 % interval; a colour per group.
+
+    groups: {what was changed: {name: matching mAP per seed}}, the baseline alone in the
+    first. The grey band is as wide as seeds of the baseline scatter: its mean and twice
+    their standard deviation on both sides.
+    """
+    (baseline,) = next(iter(groups.values())).values()
+    low, high = baseline.mean() + 2 * baseline.std() * np.array([-1, 1])
+    ax.axvspan(low, high, color="0.9", lw=0, zorder=0, label="the luck of a seed")
+    ax.axvline(rootsift, color=COLOURS["RootSIFT"], ls="--", label="RootSIFT")
+    names = []
+    for (group, arms), colour in zip(groups.items(), WORTH, strict=True):
+        for number, (name, scores) in enumerate(arms.items()):
+            y = len(names)
+            names.append(name)
+            mean, *ends = interval(scores)
+            ax.plot(scores, [y + 0.22] * len(scores), ".", color="0.6", ms=5)
+            ax.plot(ends, [y, y], color=colour, lw=2.5)
+            ax.plot(mean, y, "o", color=colour, label=None if number else group)
+            place = {"xycoords": ("axes fraction", "data"), "va": "center"}
+            ax.annotate(f"{mean:.2f}", (1.01, y), **place)
+    tuned = [
+        scores.mean() - baseline.mean() for scores in list(groups.values())[1].values()
+    ]
+    best = max(scores.mean() for scores in list(groups.values())[-1].values())
+    title = (
+        f"The tuned changes: {min(tuned):+.2f} to {max(tuned):+.2f}. "
+        f"Another question: {best - baseline.mean():+.2f}"
+    )
+    ax.set_yticks(range(len(names)), names)
+    ax.set(xlabel="matching mAP on noisy patches", title=title)
+    ax.set_ylim(len(names) - 0.4, -0.6)
+    below = {"loc": "upper center", "bbox_to_anchor": (0.35, -0.13)}
+    ax.legend(frameon=False, ncols=3, fontsize="small", **below)
+    return ax
 
 
 def curves_by_strength(

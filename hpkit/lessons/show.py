@@ -9,15 +9,27 @@ from IPython.display import Markdown
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from hpkit.experiments.arms import Claim, Contrast, answers, conclude, judge
+from hpkit.experiments.arms import (
+    Claim,
+    Contrast,
+    answers,
+    arm,
+    at_scale,
+    conclude,
+    judge,
+)
 from hpkit.experiments.claims import (
     CLAIMS,
+    DESCRIPTOR,
+    FINAL,
     QUESTIONS,
+    SINGLE,
     WEIGHTS,
     by_weights,
     first_look,
 )
 from hpkit.experiments.intervals import OPEN, UNANSWERED
+from hpkit.experiments.modifications import ladder
 from hpkit.lessons import plots
 
 
@@ -123,6 +135,43 @@ def _by_answer(judged: pd.DataFrame) -> str:
     ]
     unanswered = (judged.answer == UNANSWERED).sum()
     return "; ".join(told + [f"{unanswered} open"] * bool(unanswered))
+
+
+def show_worth(table: pd.DataFrame, rootsift: float) -> Figure:
+    """What each change to the coursework's L2-Net was worth, on one axis of matching.
+
+    table: recorded runs of descriptors. rootsift: its matching mAP on the same test
+    patches. Rows are the baseline, each tuned change alone and all together, longer
+    training, and another question: hardest negatives, and the best recipe.
+    """
+    rungs = ladder()
+    groups = {
+        "the coursework's baseline": {"baseline": arm(table, DESCRIPTOR)},
+        "its tuned changes": {
+            **{name: arm(table, DESCRIPTOR, **SINGLE[name]) for name in SINGLE},
+            "all six together": arm(table, DESCRIPTOR, **FINAL),
+        },
+        "the same, trained for longer": {
+            f"baseline, {times} times as long": arm(
+                table, DESCRIPTOR, **at_scale(DESCRIPTOR, times)
+            )
+            for times in (4, 16)
+        },
+        "another question": {
+            "unit length, hardest negatives": arm(table, rungs["hardest negatives"]),
+            "the best recipe, a tenth of it": arm(
+                table, rungs["best recipe, a tenth of it"]
+            ),
+            "the best recipe, ten minutes": arm(table, rungs["best recipe, all of it"]),
+        },
+    }
+    scores = {
+        group: {name: runs.matching for name, runs in rows.items() if len(runs)}
+        for group, rows in groups.items()
+    }
+    figure, ax = plt.subplots(figsize=(9, 5.2), dpi=120)
+    plots.worth(ax, scores, rootsift)
+    return figure
 
 
 def _lead(unit: str) -> str:
