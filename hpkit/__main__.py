@@ -14,6 +14,7 @@ COMMANDS = {  # in the order in which they are shown
     "class": "pack the notebooks for students: no solutions, no outputs",
     "marks": "run what students hand in, and tell who solved what",
     "leaderboard": "score the descriptors that students hand in",
+    "slides": "make slides of a chapter's figures and answers",
     "colab": "pack the notebooks for Colab, or renew their badges",
     "clean": "delete what hpkit keeps, and nothing else",
     "record": "make the recorded results of the repository anew",
