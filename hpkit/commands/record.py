@@ -59,7 +59,7 @@ def clinic(argv: list[str]) -> None:
       hpkit record clinic 3 4 --seeds 0
     """
     made = parser(clinic.__doc__)
-    numbers = {"type": int, "nargs": "*", "choices": range(11), "metavar": "PATIENT"}
+    numbers = {"type": int, "nargs": "*", "choices": range(13), "metavar": "PATIENT"}
     made.add_argument("patients", help="0 to 10 (default: all)", **numbers)
     made.add_argument(
         "--seeds", nargs="+", type=int, metavar="N", help="default: 0 1 2"
