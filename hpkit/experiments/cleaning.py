@@ -29,6 +29,7 @@ RUNS = (
 )
 CACHE = (
     r"(photos|scenes)-v\d+\.lock",
+    r"npm/[\w.-]+-[\d.]+\.tgz",
     rf"digests/{KEY}\.json",
     rf"converted/{KEY}/(lock|.*\.(stamp|sums|npy|part))",
 )

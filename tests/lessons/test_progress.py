@@ -12,6 +12,8 @@ import torch
 
 from hpkit.evaluation.baselines import raw_pixels
 from hpkit.experiments import arms
+from hpkit.experiments.claims import CLAIMS, WOBBLING
+from hpkit.experiments.configs import varied
 from hpkit.lessons import progress, show
 
 
@@ -302,10 +304,12 @@ def test_a_claim_is_shown_with_its_verdict(capsys, monkeypatch):
     show.show_claim(arms.recorded("descriptors"), "C2")
     title = plt.gca().get_title("left") or plt.gca().get_title()
     words = capsys.readouterr().out
-    assert title and title in words and " seeds.\n" in words
+    assert title == "C2 holds: 2 of 2 questions answered"
+    assert words.startswith("C2 holds; 2 of 2 questions answered.\n  verification above retrieval  +")
     labels = [label.get_text() for label in plt.gca().get_yticklabels()]
     assert labels == ["verification above retrieval", "retrieval above matching"]
-    assert "so much, in mAP" in plt.gca().get_xlabel() and " mAP, " in words
+    assert plt.gca().get_xlabel() == "lead, in mAP (grey: too small to matter)"
+    assert words.count(" mAP: better\n") == 2
     assert plt.gca().get_ylim() == (1.5, -0.5)  # no line on the axis
     plt.close()
 
@@ -344,3 +348,43 @@ def test_a_claim_in_several_units_has_an_axis_for_each(monkeypatch):
     titles = [ax.get_title("left") or ax.get_title() for ax in (grey, triplet)]
     assert titles[0].startswith("C1 ") and titles[1] == ""
     plt.close()
+
+
+def fresh_runs(seeds, gain=1.0):
+    """Rows like the recorded ones of two depths: the deeper better by `gain`."""
+    rows = [{**varied(WOBBLING, seed=seed, depth=depth).resolved().__dict__,
+             "test_mae": 9 + 0.01 * seed - gain * (depth == 8) * (1 + 0.01 * (seed % 3)),
+             "test_mae_averaged": 8.0 + 0.01 * (seed % 3) * depth, "status": "finished"}
+            for seed in seeds for depth in (4, 8)]
+    return pd.DataFrame(rows)
+
+
+def test_fresh_seeds_are_shown_beside_the_first_look(capsys, monkeypatch):
+    monkeypatch.setattr("matplotlib.pyplot.show", lambda: None)
+    show.show_fresh(arms.recorded("denoisers"), fresh_runs(range(100, 108)), "depth", "sequences")
+    words, ax = capsys.readouterr().out, plt.gca()
+    title = ax.get_title("left") or ax.get_title()
+    assert title == "Fresh seeds answer 1 of 1 questions"
+    assert "8 fresh seeds, by the last step:\n  depth 8 over depth 4  +1." in words
+    assert words.count(": better\n") == 1 and words.count("no difference that matters\n") == 1
+    assert words.endswith("Too few seeds are recorded yet for: all sequences over 3.\n")
+    assert len(ax.get_legend().get_texts()) == 3
+    plt.close()
+
+
+def test_without_fresh_seeds_the_questions_are_named(capsys):
+    show.show_fresh(arms.recorded("denoisers"), fresh_runs(range(100, 107)), "depth")
+    assert capsys.readouterr().out == "Too few seeds are recorded yet for: depth 8 over depth 4.\n"
+    assert not plt.get_fignums()
+
+
+@pytest.mark.slow
+def test_the_scorecard_has_a_row_per_claim_and_names_every_answer():
+    everything = pd.concat(map(arms.recorded, ("denoisers", "descriptors")))
+    _, _, *rows = show.scorecard(everything).data.splitlines()
+    assert [row.split("**")[1] for row in rows] == list(CLAIMS)
+    for claim, row in zip(CLAIMS.values(), rows, strict=True):
+        judged = arms.judge(everything, claim)
+        for contrast, answer in zip(judged.contrast, judged.answer, strict=True):
+            named = row.split(" | ")[2]
+            assert (contrast in named) == (answer != "open"), (claim.name, contrast)
