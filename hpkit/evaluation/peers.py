@@ -207,6 +207,11 @@ def available(
     return found, f"Left out: {', '.join(missing)}. {reasons}."
 
 
+def kept_as(file: str) -> str:
+    """The name of a file of PEERS in the folder `peers` of the cache folder."""
+    return file.replace("/resolve/main/", "--")
+
+
 def _weights(source: str, file: str) -> Path:
     """The file on this machine; fetched, and kept, where source is an address."""
     if "://" not in source:
@@ -214,7 +219,7 @@ def _weights(source: str, file: str) -> Path:
         if not path.is_file():
             raise PeerMissing(f"{path}: not found, expected weights")
         return path
-    path = cache_folder() / "peers" / file
+    path = cache_folder() / "peers" / kept_as(file)
     if path.is_file():
         return path
     url = f"{source.rstrip('/')}/{file}"

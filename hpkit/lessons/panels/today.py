@@ -152,7 +152,7 @@ def show_soft(
         for (row, column), value in np.ndenumerate(board):
             colour = "white" if value > 0.45 else "0.3"
             told = f"{round(value, 2) + 0:.2f}".replace("0.", ".").replace("-", "−")
-            ax.text(column, row, told, ha="center", va="center", color=colour, size=7)
+            ax.text(column, row, told, ha="center", va="center", color=colour, size=6.5)
         ax.set(xticks=[], yticks=[])
         ax.set_title(name, fontsize=9)
         ax.spines[:].set_visible(False)
