@@ -26,6 +26,8 @@ KINDS = {
 }
 ON_DARK = ("by hand", "learned descriptor", "detector and descriptor")  # white letters
 
+BAR = {"boxstyle": "round,pad=0,rounding_size=0.2", "linewidth": 0}
+
 
 @dataclass(frozen=True)
 class Idea:
@@ -61,22 +63,7 @@ def show_line(ax: Axes, ideas: tuple[Idea, ...] = IDEAS) -> Axes:
     The columns are the stages of matching two photos, in their order.
     """
     for row, idea in enumerate(ideas):
-        left, right = STAGES.index(idea.first), STAGES.index(idea.last) + 1
-        shape = {"boxstyle": "round,pad=0,rounding_size=0.2", "linewidth": 0}
-        colour = KINDS[idea.kind]
-        corner, width = (left + 0.05, row + 0.12), right - left - 0.1
-        ax.add_patch(FancyBboxPatch(corner, width, 0.76, color=colour, **shape))
-        written = "white" if idea.kind in ON_DARK else "0.1"
-        middle, look = (left + right) / 2, {"weight": "bold", "fontsize": 9}
-        ax.text(
-            middle,
-            row + 0.52,
-            idea.name,
-            ha="center",
-            va="center",
-            color=written,
-            **look,
-        )
+        _show_bar(ax, row, idea)
     _show_years(ax, [idea.year for idea in ideas])
     rows = len(ideas)
     _show_ransac(ax, rows)
@@ -93,6 +80,16 @@ def show_line(ax: Axes, ideas: tuple[Idea, ...] = IDEAS) -> Axes:
     return ax
 
 
+def _show_bar(ax: Axes, row: int, idea: Idea) -> None:
+    """An idea's bar, with its name."""
+    left, right = STAGES.index(idea.first), STAGES.index(idea.last) + 1
+    corner, width = (left + 0.05, row + 0.12), right - left - 0.1
+    ax.add_patch(FancyBboxPatch(corner, width, 0.76, color=KINDS[idea.kind], **BAR))
+    look = {"ha": "center", "va": "center", "weight": "bold", "fontsize": 9}
+    written = "white" if idea.kind in ON_DARK else "0.1"
+    ax.text((left + right) / 2, row + 0.52, idea.name, color=written, **look)
+
+
 def _show_years(ax: Axes, years: list[int]) -> None:
     """A year once, at its first row, and a line above it."""
     firsts = [row for row, year in enumerate(years) if year not in years[:row]]
@@ -103,9 +100,8 @@ def _show_years(ax: Axes, years: list[int]) -> None:
 
 def _show_ransac(ax: Axes, rows: int) -> None:
     """The one stage that kept its method: a bar from the first row to the last."""
-    shape = {"boxstyle": "round,pad=0,rounding_size=0.2", "linewidth": 0}
     corner = (STAGES.index("verify") + 0.05, 0.12)
-    ax.add_patch(FancyBboxPatch(corner, 0.9, rows - 0.24, color="0.9", **shape))
+    ax.add_patch(FancyBboxPatch(corner, 0.9, rows - 0.24, color="0.9", **BAR))
     place = STAGES.index("verify") + 0.5, rows / 2
     said = "RANSAC, of 1981,\nand its children"
     ax.text(*place, said, ha="center", va="center", rotation=90, fontsize=9)
@@ -184,19 +180,25 @@ def soft_matches(
     title = f"{right[kept].sum()} of {kept.sum()} matches are right"
     lines = np.hstack([here, there])[kept]
     plots.show_matches(top, *photos, lines, right[kept], title=title)
-    bins, colours = (
-        np.linspace(0, 1, 31),
-        [plots.COLOURS[k] for k in ("positive", "negative")],
-    )
-    both = [score[right], score[~right]]
-    bottom.hist(both, bins, stacked=True, color=colours, label=["right", "wrong"])
-    bottom.axvline(threshold, color="0.2")
-    bottom.set(xlabel="how sure it is (line: the threshold)", ylabel="mutual pairs")
-    bottom.legend(frameon=False, fontsize="small")
+    _show_sure(bottom, score, right, threshold)
     return fig, (
         f"Of {right.sum()} right pairs it keeps {right[kept].sum()}, and "
         f"{(kept & ~right).sum()} wrong ones."
     )
+
+
+def _show_sure(
+    ax: Axes, score: np.ndarray, right: np.ndarray, threshold: float
+) -> None:
+    """How sure it is of right and of wrong pairs, stacked, with the threshold."""
+    kinds = {"right": ("positive", score[right]), "wrong": ("negative", score[~right])}
+    colours = [plots.COLOURS[colour] for colour, _ in kinds.values()]
+    values = [scores for _, scores in kinds.values()]
+    bins = np.linspace(0, 1, 31)
+    ax.hist(values, bins, stacked=True, color=colours, label=list(kinds))
+    ax.axvline(threshold, color="0.2")
+    ax.set(xlabel="how sure it is (line: the threshold)", ylabel="mutual pairs")
+    ax.legend(frameon=False, fontsize="small")
 
 
 def show_leads(ax: Axes, leads: pd.DataFrame, distance: float) -> Axes:
