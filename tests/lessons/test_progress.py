@@ -15,6 +15,7 @@ from hpkit.experiments import arms
 from hpkit.experiments.claims import CLAIMS, WOBBLING
 from hpkit.experiments.configs import varied
 from hpkit.lessons import progress, show
+from hpkit.lessons.panels.today import dual_softmax
 
 
 def said(capsys, exercise, answer):
@@ -115,6 +116,18 @@ def flipped(differences):
     ("semi_hard", lambda d: (d + 99 * np.eye(6)).argmin(1), "*beyond* the positive"),
     ("semi_hard", lambda d: beyond(d).argmin(1), "take the farthest one"),
     ("semi_hard", lambda d: d, "expected (6,)"),
+    ("share_of_better", 0.269, "the other one"),
+    ("share_of_better", 0.534, "squared"),
+    ("coarse_pairs", 4800, "places in one photo"),
+    ("coarse_pairs", 307_200 ** 2, "each pixel with each"),
+    ("rotated_cost", 0.5, "measure it"),
+    ("with_dustbin", lambda s, t, b: dual_softmax(s, t), "nobody has a dustbin"),
+    ("with_dustbin", lambda s, t, b: dual_softmax(np.pad(s, ((0, 1), (0, 1)), constant_values=b), t),
+     "still there"),
+    ("with_dustbin", lambda s, t, b: dustbin(s, t, b, (1, 0)), "add a column"),
+    ("with_dustbin", lambda s, t, b: dustbin(s, t, b, (0, 1)), "add a row"),
+    ("with_dustbin", lambda s, t, b: dustbin(s, t, b * t), "divided by the temperature"),
+    ("with_dustbin", lambda s, t, b: s, "expected 0.603"),
 ])
 def test_a_typical_mistake_gets_its_hint(exercise, answer, hint, capsys):
     out = said(capsys, exercise, answer)
@@ -133,9 +146,17 @@ def test_a_typical_mistake_gets_its_hint(exercise, answer, hint, capsys):
     ("paired_deviation", 0.013), ("chance_of_a_miss", 0.49), ("sign_flip", flipped),
     ("verdict_of", lambda lows, highs, s: "does not hold" if (highs < s).any() else
      "holds" if (lows > s).all() else "undecided"),
+    ("share_of_better", 0.73), ("coarse_pairs", 4800 ** 2), ("rotated_cost", -1e-6),
+    ("with_dustbin", lambda s, t, b: dustbin(s, t, b)),
 ])
 def test_a_right_answer_is_right(exercise, answer, capsys):
     assert said(capsys, exercise, answer) == f"✓ {exercise}: right\n"
+
+
+def dustbin(similarity, temperature, height, bins=(1, 1)):
+    rows, columns = ((0, some) for some in bins)
+    larger = np.pad(similarity, (rows, columns), constant_values=height)
+    return dual_softmax(larger, temperature)[:len(similarity), :similarity.shape[1]]
 
 
 def dlt(first, second):
