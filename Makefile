@@ -57,8 +57,8 @@ marks: $(STAMP)  ## run what students hand in, and write who solved what: make m
 	@test -n "$(HANDED)" || { echo "HANDED='': expected a folder, STUDENT/*.ipynb in it"; exit 1; }
 	$(BIN)/hpkit marks "$(HANDED)"
 
-figure: $(STAMP)  ## draw the figure of the README anew
-	$(BIN)/python tests/helpers/figure.py
+figure: $(STAMP)  ## draw the figures of the README anew
+	$(BIN)/python tests/helpers/figures.py
 
 reference: $(STAMP)  ## go on with the recorded runs in notebooks/results (hours; stop any time)
 	$(BIN)/hpkit record reference

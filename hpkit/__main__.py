@@ -12,9 +12,11 @@ COMMANDS = {  # in the order in which they are shown
     "download": "fetch HPatches, or its official task files",
     "export": "write a shipped network as an ONNX file, for use without Python",
     "evaluate": "score descriptor files as the official benchmark does",
-    "class": "pack the notebooks for students, without solutions and outputs",
+    "class": "pack the notebooks for students: no solutions, no outputs",
     "marks": "run what students hand in, and tell who solved what",
-    "colab": "pack the notebooks for Colab, or renew their first cells and badges",
+    "leaderboard": "score the descriptors that students hand in",
+    "slides": "make slides of a chapter's figures and answers",
+    "colab": "pack the notebooks for Colab, or renew their badges",
     "clean": "delete what hpkit keeps, and nothing else",
     "record": "make the recorded results of the repository anew",
 }
@@ -22,7 +24,7 @@ COMMANDS = {  # in the order in which they are shown
 
 def usage() -> str:
     """What `hpkit --help` says."""
-    lines = [f"  {name:10} {about}" for name, about in COMMANDS.items()]
+    lines = [f"  {name:11} {about}" for name, about in COMMANDS.items()]
     return "\n".join(
         [
             "hpkit: how machines learn to see when two photos show the same thing",

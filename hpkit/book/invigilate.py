@@ -28,6 +28,7 @@ PATIENCE = 15  # seconds to end by itself
 STARTING = 90  # seconds until a kernel is there
 MOST_RESULTS = 1_000_000  # bytes of results
 MOST_OUTPUT = 100_000_000  # bytes of an executed notebook
+MOST_HANDED = 500_000_000  # bytes of a file that is handed in
 MOST_ERRORS = 5  # that are told of one hand-in
 SEEDS = ("cache", "home")  # what a hand-in begins with a copy of
 # Of the caller's environment; whatever else is there may be a secret.
@@ -65,18 +66,23 @@ class Limits:
 class Sitting(NamedTuple):
     """What is put on the desk: files by place, the notebook among them, its cells.
 
-    seed: a folder with a cache and a home to begin with, or None.
+    seed: a folder with a cache and a home to begin with, or None. hands_in: the name of
+    a file on the desk that is read afterwards.
     """
 
     files: dict[str, Path]
     place: str
     notebook: nbformat.NotebookNode
     seed: Path | None
+    hands_in: str = ""
 
 
 @dataclass
 class Seen:
-    """What came out. checked: the results of `check`, in order."""
+    """What came out.
+
+    checked: the results of `check`, in order. handed: the bytes of the file handed in.
+    """
 
     executed: nbformat.NotebookNode
     checked: list[dict[str, str]] = field(default_factory=list)
@@ -85,6 +91,7 @@ class Seen:
     slowest: float = 0.0
     memory: float = 0.0
     failed: bool = False  # not the notebook, but the process that runs it
+    handed: bytes = b""
 
 
 async def sit(
@@ -232,6 +239,8 @@ async def _end(child: asyncio.subprocess.Process, patience: float) -> None:
 def look(desk: Path, sitting: Sitting, limits: Limits, forced: str) -> Seen:
     """Read what a process left on its desk. forced: why it did not end well, or ""."""
     seen = Seen(sitting.notebook, failed=bool(forced))
+    if sitting.hands_in:
+        seen.handed = plain_bytes(desk / sitting.hands_in, MOST_HANDED)
     ended = _dictionary(plain_text(desk / "ended.json", MOST_RESULTS))
     for name in ("seconds", "slowest", "memory"):
         value = ended.get(name)
@@ -254,14 +263,20 @@ def look(desk: Path, sitting: Sitting, limits: Limits, forced: str) -> Seen:
 
 
 def plain_text(path: Path, most: int) -> str:
-    """A file's text; "" where it is no plain file, is a link, or is too large."""
+    """A file's text; "" where `plain_bytes` has nothing."""
+    text = plain_bytes(path, most).decode("utf-8", "replace")
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def plain_bytes(path: Path, most: int) -> bytes:
+    """A file's bytes; none where it is no plain file, is a link, or is too large."""
     try:
         status = path.lstat()
         if not stat.S_ISREG(status.st_mode) or status.st_size > most:
-            return ""
-        return path.read_text(encoding="utf-8", errors="replace")
+            return b""
+        return path.read_bytes()
     except OSError:
-        return ""
+        return b""
 
 
 def results(text: str) -> tuple[list[dict[str, str]], int]:

@@ -6,33 +6,24 @@ photos, and onnxruntime-web with the network, as text in a script.
 
 import base64
 import gzip
-import hashlib
 import io
 import json
-import os
-import tarfile
-import tempfile
 from pathlib import Path
 
 import numpy as np
-import requests
 import skimage
 from PIL import Image
 
-from hpkit.data.http import fetch_file, probe
+from hpkit.book.npm import Package, parts
 from hpkit.data.photos import move, read_photo
-from hpkit.files import Damaged, cache_folder, read_json, write_json
 from hpkit.networks.export import shipped_onnx
 
 HERE = Path(__file__).parent / "see"
-REGISTRY = "https://registry.npmjs.org"
-SHORT = 5.0  # seconds: a registry that has not answered by then is not there
-
-# What npm calls its integrity: the sha512 of the package's archive.
-VERSION = "1.30.0"
-INTEGRITY = (
+RUNTIME = Package(
+    "onnxruntime-web",
+    "1.30.0",
     "q0y+JrrtukXSzsBWEMccVfqX25LRmosXHF+CaRJmg8pZ"
-    "ClzcV7svNc4rKY3jL02Vb7QmRMDs1SigqR4CXAfKYQ=="
+    "ClzcV7svNc4rKY3jL02Vb7QmRMDs1SigqR4CXAfKYQ==",
 )
 PARTS = {
     "ort": "package/dist/ort.wasm.bundle.min.mjs",
@@ -60,50 +51,17 @@ def page_files() -> dict[str, bytes]:
     package onnx is missing.
     """
     model = shipped_onnx("descriptor")
-    parts = {**runtime(), "model": _packed(model)}
+    scripts = {**runtime(), "model": _packed(model)}
     files = {path.name: path.read_bytes() for path in HERE.iterdir()}
-    files["runtime.js"] = _script("hpkitRuntime", parts)
+    files["runtime.js"] = _script("hpkitRuntime", scripts)
     files["photos.js"] = _script("hpkitPhotos", [pagoda(), motorcycle()])
     return files
 
 
 def runtime() -> dict[str, str]:
-    """onnxruntime-web: its script and its WebAssembly, each compressed, as base64.
-
-    It is kept in the cache folder.
-    """
-    kept = cache_folder() / f"onnxruntime-web-{VERSION}.json"
-    try:
-        return read_json(kept)
-    except Damaged:
-        parts = {name: _packed(part) for name, part in _download().items()}
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        write_json(kept, parts)
-        return parts
-
-
-def _download() -> dict[str, bytes]:
-    told = os.environ.get("npm_config_registry")  # noqa: SIM112, npm's own name
-    registry = (told or REGISTRY).rstrip("/")
-    url = f"{registry}/onnxruntime-web/-/onnxruntime-web-{VERSION}.tgz"
-    try:
-        requests.get(url, stream=True, timeout=SHORT).close()
-    except requests.RequestException as error:
-        raise ConnectionError(f"{registry} does not answer") from error
-    with tempfile.TemporaryDirectory(prefix="hpkit-") as folder:
-        archive = Path(folder) / f"onnxruntime-web-{VERSION}.tgz"
-        fetch_file(url, archive, probe(url).size)
-        with archive.open("rb") as file:
-            found = hashlib.file_digest(file, "sha512").digest()
-        if base64.b64encode(found).decode() != INTEGRITY:
-            raise ValueError(
-                f"{url}: sha512 {base64.b64encode(found).decode()[:12]}..., expected "
-                f"{INTEGRITY[:12]}...: it is not the package that was tried"
-            )
-        with tarfile.open(archive) as package:
-            return {
-                name: package.extractfile(path).read() for name, path in PARTS.items()
-            }
+    """onnxruntime-web: its script and its WebAssembly, each compressed, as base64."""
+    found = parts(RUNTIME, *PARTS.values())
+    return {name: _packed(part) for name, part in zip(PARTS, found, strict=True)}
 
 
 def pagoda() -> dict[str, object]:

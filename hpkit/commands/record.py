@@ -29,7 +29,7 @@ def reference(argv: list[str]) -> None:
     again. Stages: 1 the coursework's tables, 2 learning rates, depth, chance and batch
     sizes, 3 what decides a claim at 4 times the budget, 4 the denoiser's learning
     rates, 5 stage 3 at 16 times, 6 the modifications, 7 the ladder, 8 the best recipe
-    (by itself, with --workers 1 --threads 2), 9 averaged weights.
+    (by itself, with --workers 1 --threads 2), 9 fresh seeds.
 
     example:
       hpkit record reference --workers 2 --stages 1 2
@@ -59,7 +59,7 @@ def clinic(argv: list[str]) -> None:
       hpkit record clinic 3 4 --seeds 0
     """
     made = parser(clinic.__doc__)
-    numbers = {"type": int, "nargs": "*", "choices": range(11), "metavar": "PATIENT"}
+    numbers = {"type": int, "nargs": "*", "choices": range(13), "metavar": "PATIENT"}
     made.add_argument("patients", help="0 to 10 (default: all)", **numbers)
     made.add_argument(
         "--seeds", nargs="+", type=int, metavar="N", help="default: 0 1 2"

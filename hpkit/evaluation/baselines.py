@@ -27,9 +27,7 @@ def sift(patches: np.ndarray) -> np.ndarray:
     _check(patches)
     extractor = cv2.SIFT_create()
     keypoint = cv2.KeyPoint((SIZE - 1) / 2, (SIZE - 1) / 2, SIFT_SIZE, 0)
-    described = [
-        extractor.compute(_resized(patch), [keypoint])[1] for patch in patches
-    ]
+    described = [extractor.compute(_resized(patch), [keypoint])[1] for patch in patches]
     return np.concatenate([np.empty((0, 128), np.float32), *described])
 
 

@@ -4,6 +4,7 @@ A seed fixes the weights, the left-out fold of photos and the drawn sequences of
 arms. `hpkit.experiments.claims` says what is compared.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
@@ -14,8 +15,11 @@ from hpkit.experiments.configs import Config, DescriptorConfig, varied
 from hpkit.experiments.intervals import (
     FAILS,
     HOLDS,
+    LOOK_CONFIDENCE,
     OPEN,
+    answer,
     decide,
+    first_answer,
     interval,
     verdict,
     widest,
@@ -24,6 +28,14 @@ from hpkit.experiments.intervals import (
 # What may differ between two rows of one arm: chance, and the machine.
 CHANCE = ("seed", "draw", "validation_draw", "device", "precision", "threads")
 SCALES = (1, 4, 16)  # times the budget of the recorded baseline
+# What a run that diverged has reached: the noisy patches as they are, and descriptors
+# drawn by chance, on the test photos of the embedded data.
+NOTHING = {
+    "test_mae": 18.056,
+    "verification": 0.167,
+    "matching": 0.001,
+    "retrieval": 0.033,
+}
 # Better when lower; the other scores are mAP.
 ERRORS = ("test_mae", "test_mae_averaged", "loss", "val_loss")
 
@@ -177,6 +189,44 @@ def differences(table: pd.DataFrame, contrast: Contrast, times: int = 1) -> np.n
     return gain.dropna().to_numpy(float)
 
 
+def answers(table: pd.DataFrame, contrasts: Iterable[Contrast]) -> pd.DataFrame:
+    """What fresh seeds say: a row per contrast, with the answer of its deciding look.
+
+    The mean and the 98 % interval are over the seeds of that look, the first that
+    answers or the last that there was. Before the first look a row has no numbers. A
+    run that diverged counts as one that did nothing.
+    """
+    rows = []
+    for contrast in contrasts:
+        values = differences(_with_nothing(table), contrast)
+        found, seen = first_answer(values, contrast.smallest)
+        mean, low, high = interval(values[:seen], LOOK_CONFIDENCE)
+        rows.append(
+            {
+                "contrast": contrast.name,
+                "mean": mean,
+                "low": low,
+                "high": high,
+                "smallest": contrast.smallest,
+                "unit": contrast.unit,
+                "seeds": seen,
+                "recorded": len(values),
+                "answer": found,
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def _with_nothing(table: pd.DataFrame) -> pd.DataFrame:
+    """The table with the scores of doing nothing where a run diverged."""
+    table = table.copy()
+    diverged = table.status == "diverged"
+    for score, value in NOTHING.items():
+        for column in {score, f"{score}_averaged"} & set(table):
+            table.loc[diverged, column] = value
+    return table
+
+
 def summary(
     arms: dict[str, pd.Series], coursework: dict[str, float] | None = None
 ) -> pd.DataFrame:
@@ -193,9 +243,10 @@ def summary(
 
 
 def judge(table: pd.DataFrame, claim: Claim, times: int = 1) -> pd.DataFrame:
-    """A row per contrast: mean, 95 % interval, least effect, unit, seeds, verdict.
+    """A row per contrast: mean, 95 % interval, least effect, unit, seeds, answer.
 
-    `widest` is the high end that has to be below `smallest` for "does not hold".
+    `answer` is the contrast's own. `verdict` is its part in the claim's verdict, where
+    `widest`, the high end, has to be below `smallest` for "does not hold".
     """
     rows = []
     for contrast in claim.contrasts:
@@ -213,6 +264,7 @@ def judge(table: pd.DataFrame, claim: Claim, times: int = 1) -> pd.DataFrame:
                 "smallest": contrast.smallest,
                 "unit": contrast.unit,
                 "seeds": len(values),
+                "answer": answer(values, contrast.smallest),
                 "verdict": decide(values, contrast.smallest, len(claim.contrasts)),
             }
         )

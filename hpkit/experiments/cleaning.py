@@ -12,6 +12,7 @@ from pathlib import Path
 
 from filelock import Timeout
 
+from hpkit.evaluation.peers import PEERS, kept_as
 from hpkit.experiments.store import AVERAGED, LAST, store_folder
 from hpkit.files import cache_folder
 from hpkit.waiting import file_lock
@@ -29,8 +30,13 @@ RUNS = (
 )
 CACHE = (
     r"(photos|scenes)-v\d+\.lock",
-    r"onnxruntime-web-[\d.]+\.json",
+    r"npm/[\w.-]+-[\d.]+\.tgz",
     rf"digests/{KEY}\.json",
+    *(
+        rf"peers/{re.escape(kept_as(file))}"
+        for one in PEERS.values()
+        for file in one.files
+    ),
     rf"converted/{KEY}/(lock|.*\.(stamp|sums|npy|part))",
 )
 MADE = r"(photos|scenes)-v\d+(\.partial)?"
@@ -93,6 +99,6 @@ def delete(paths: list[Path]) -> None:
             path.unlink(missing_ok=True)
     own = {folder for path in paths for folder in (path.parent, path.parent.parent)}
     for folder in sorted(own, key=lambda path: -len(path.parts)):
-        if re.fullmatch(rf"{FOLDER}|converted|digests", folder.name):
+        if re.fullmatch(rf"{FOLDER}|converted|digests|peers", folder.name):
             with suppress(OSError):  # something of the user's is in it
                 folder.rmdir()

@@ -8,7 +8,7 @@ from scipy.stats import t
 
 HOLDS, FAILS, OPEN = "holds", "does not hold", "undecided"
 BETTER, WORSE, SAME = "better", "worse", "no difference that matters"
-UNANSWERED = "open"
+NOT_WORSE, UNANSWERED = "not worse", "open"
 
 # How fresh seeds decide: they are looked at three times, and nobody decides in between.
 # At 98 % a look, 5 % of all contrasts without an effect get one by chance (a test
@@ -59,16 +59,19 @@ def verdict(judged: pd.DataFrame) -> str:
 def answer(values: Sequence[float], least: float, confidence: float = 0.95) -> str:
     """What a contrast found, by itself: BETTER, WORSE, SAME or UNANSWERED.
 
-    least: the smallest effect that matters. Better and worse take an interval that lies
-    wholly beyond it, and no difference that matters one that lies wholly within it on
-    both sides.
+    least: the smallest effect that matters. BETTER and WORSE take an interval that lies
+    wholly beyond it, and SAME one that lies wholly within it on both sides. A negative
+    `least` asks whether it is not worse by that much, which NOT_WORSE answers.
     """
     low, high = interval(values, confidence)[1:]
-    if low > least:
+    size = abs(least)
+    if low > size:
         return BETTER
-    if high < -least:
+    if high < -size:
         return WORSE
-    return SAME if -least < low and high < least else UNANSWERED
+    if low > -size:
+        return SAME if high < size else NOT_WORSE if least < 0 else UNANSWERED
+    return UNANSWERED
 
 
 def first_answer(values: Sequence[float], least: float) -> tuple[str, int]:

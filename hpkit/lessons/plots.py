@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import LogLocator, MaxNLocator
 
 from hpkit.experiments.arms import ERRORS
-from hpkit.experiments.intervals import interval
+from hpkit.experiments.intervals import UNANSWERED, interval
 
 # One colour per idea in the whole book, from a palette safe for the colour-blind.
 _palette = dict(
@@ -54,7 +54,13 @@ COLOURS = {
     "RootSIFT on non-local means": _palette["brown"],
     "coursework": _palette["pink"],
     "ours": _palette["blue"],
+    "first look, 5 seeds": _palette["grey"],
+    "fresh seeds": _palette["blue"],
+    "fresh seeds, averaged weights": _palette["orange"],
 }
+
+# Of what each change was worth: baseline, tuning, longer training, another question.
+WORTH = ("0.35", _palette["blue"], _palette["purple"], _palette["green"])
 
 GREY = {"cmap": "gray", "vmin": 0, "vmax": 255, "interpolation": "nearest"}
 
@@ -311,35 +317,100 @@ def _crosses(ax: Axes, places: pd.Series, edge: float, colour: str) -> None:
         ax.plot(place, edge, "X", transform=ax.get_xaxis_transform(), **style)
 
 
-def contrasts(ax: Axes, judged: pd.DataFrame, *, xlabel: str, title: str = "") -> Axes:
-    """A line per contrast: its interval, and a tick at the least effect that matters.
+def contrasts(
+    ax: Axes,
+    judged: pd.DataFrame | dict[str, pd.DataFrame],
+    *,
+    xlabel: str,
+    title: str = "",
+) -> Axes:
+    """A row per contrast: its interval, and a grey band where no effect matters.
 
-    judged: what `experiments.arms.judge` gives. Filled dots are decided; right of the
-    tick is as claimed. The thin line goes on to the end of the wider interval that
-    could refute the claim.
+    judged: what `experiments.arms.judge` or `answers` gives, or several of them by name
+    with the same contrasts, drawn below each other in a row. Filled dots have an
+    answer, which stands at the right. A contrast that was not run has no line.
     """
-    for y, row in enumerate(judged.itertuples()):
-        decided = row.verdict != "undecided"
-        ax.plot([row.high, row.widest], [y, y], color=COLOURS["ours"], lw=0.7)
-        ax.plot([row.low, row.high], [y, y], color=COLOURS["ours"], lw=2)
-        ax.plot(
-            row.mean,
-            y,
-            "o",
-            color=COLOURS["ours"],
-            mfc=COLOURS["ours"] if decided else "w",
-        )
-        ax.plot(row.smallest, y, "|", color="0.3", ms=16)
+    several = judged if isinstance(judged, dict) else {"": judged}
+    for number, (label, table) in enumerate(several.items()):
+        colour = COLOURS.get(label, COLOURS["ours"])
+        aside = 0.22 * (number - (len(several) - 1) / 2)
+        _intervals(ax, table, aside, colour, label)
+        _answers(ax, table, aside, colour if label else "k")
+    first = next(iter(several.values()))
+    for y, size in enumerate(first.smallest.abs()):
+        ax.fill_betweenx([y - 0.42, y + 0.42], -size, size, color="0.9", lw=0, zorder=0)
+    ax.axvline(0, color="0.6", lw=0.8, zorder=0)
+    ax.set_yticks(range(len(first)), first.contrast)
+    ax.set(xlabel=xlabel, title=title, ylim=(len(first) - 0.5, -0.5))
+    if len(several) > 1:
+        below = {"loc": "upper center", "bbox_to_anchor": (0.4, -0.15)}
+        ax.legend(frameon=False, ncols=3, fontsize="small", **below)
+    return ax
+
+
+def _intervals(
+    ax: Axes, table: pd.DataFrame, aside: float, colour: str, label: str
+) -> None:
+    """A dot and a line per contrast, the dot filled where there is an answer."""
+    for y, row in enumerate(table.itertuples()):
+        inside = colour if row.answer != UNANSWERED else "w"
+        style = {"color": colour, "mfc": inside, "label": None if y else label}
+        ax.plot([row.low, row.high], [y + aside] * 2, color=colour, lw=2)
+        ax.plot(row.mean, y + aside, "o", **style)
+
+
+def _answers(ax: Axes, table: pd.DataFrame, aside: float, colour: str) -> None:
+    """The answers, right of the axis."""
+    for y, row in enumerate(table.itertuples()):
         ax.annotate(
-            row.verdict,
-            (1.01, y),
+            row.answer if row.seeds else "not run",
+            (1.01, y + aside),
             xycoords=("axes fraction", "data"),
             va="center",
             fontsize="small",
+            color=colour,
         )
-    ax.set_yticks(range(len(judged)), judged.contrast)
-    ax.set(xlabel=xlabel, title=title, ylim=(len(judged) - 0.5, -0.5))
+
+
+def worth(ax: Axes, groups: dict[str, dict[str, pd.Series]], rootsift: float) -> Axes:
+    """A row per arm: a dot a seed, the mean and its 95 % interval; a colour per group.
+
+    groups: {what was changed: {name: matching mAP per seed}}, the baseline alone in the
+    first. The grey band is as wide as seeds of the baseline scatter: its mean and twice
+    their standard deviation on both sides.
+    """
+    (baseline,) = next(iter(groups.values())).values()
+    low, high = baseline.mean() + 2 * baseline.std() * np.array([-1, 1])
+    ax.axvspan(low, high, color="0.9", lw=0, zorder=0, label="the luck of a seed")
+    ax.axvline(rootsift, color=COLOURS["RootSIFT"], ls="--", label="RootSIFT")
+    names = []
+    for (group, arms), colour in zip(groups.items(), WORTH, strict=True):
+        for number, (name, scores) in enumerate(arms.items()):
+            y = len(names)
+            names.append(name)
+            mean, *ends = interval(scores)
+            ax.plot(scores, [y + 0.22] * len(scores), ".", color="0.6", ms=5)
+            ax.plot(ends, [y, y], color=colour, lw=2.5)
+            ax.plot(mean, y, "o", color=colour, label=None if number else group)
+            place = {"xycoords": ("axes fraction", "data"), "va": "center"}
+            ax.annotate(f"{mean:.2f}", (1.01, y), **place)
+    ax.set_yticks(range(len(names)), names)
+    ax.set(xlabel="matching mAP on noisy patches", title=_gains(groups))
+    ax.set_ylim(len(names) - 0.4, -0.6)
+    below = {"loc": "upper center", "bbox_to_anchor": (0.35, -0.13)}
+    ax.legend(frameon=False, ncols=3, fontsize="small", **below)
     return ax
+
+
+def _gains(groups: dict[str, dict[str, pd.Series]]) -> str:
+    """The gains over the baseline: of what was tuned, and the largest of the last."""
+    (start,), tuned, *_, last = (
+        [scores.mean() for scores in arms.values()] for arms in groups.values()
+    )
+    return (
+        f"The tuned changes: {min(tuned) - start:+.2f} to {max(tuned) - start:+.2f}. "
+        f"Another question: {max(last) - start:+.2f}"
+    )
 
 
 def curves_by_strength(

@@ -1,4 +1,4 @@
-"""What a cell shows in one call: the source of a function, the verdict on a claim."""
+"""What a cell shows in one call: source code, a claim, the answers of fresh seeds."""
 
 import inspect
 from collections.abc import Callable
@@ -6,10 +6,30 @@ from collections.abc import Callable
 import matplotlib.pyplot as plt
 import pandas as pd
 from IPython.display import Markdown
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
-from hpkit.experiments.arms import conclude, judge
-from hpkit.experiments.claims import CLAIMS
-from hpkit.experiments.intervals import OPEN
+from hpkit.experiments.arms import (
+    Claim,
+    Contrast,
+    answers,
+    arm,
+    at_scale,
+    conclude,
+    judge,
+)
+from hpkit.experiments.claims import (
+    CLAIMS,
+    DESCRIPTOR,
+    FINAL,
+    QUESTIONS,
+    SINGLE,
+    WEIGHTS,
+    by_weights,
+    first_look,
+)
+from hpkit.experiments.intervals import OPEN, UNANSWERED
+from hpkit.experiments.modifications import ladder
 from hpkit.lessons import plots
 
 
@@ -20,36 +40,172 @@ def show_source(*objects: Callable) -> Markdown:
 
 
 def show_claim(table: pd.DataFrame, name: str) -> None:
-    """A claim's contrasts as a figure, an axis per unit, and its verdict.
+    """A claim's contrasts as a figure, an axis per unit, with their answers in words.
 
     table: recorded runs.
     """
     judged, line = judge(table, CLAIMS[name]), conclude(table, CLAIMS[name])
-    units = dict(list(judged.groupby("unit", sort=False)))
-    _, axes = plt.subplots(
-        len(units),
-        squeeze=False,
-        height_ratios=[*map(len, units.values())],
-        figsize=(8, 0.42 * len(judged) + 0.8 * len(units) + 0.4),
-    )
-    for ax, (unit, rows) in zip(axes[:, 0], units.items(), strict=True):
-        first = not ax.get_subplotspec().rowspan.start
-        plots.contrasts(
-            ax,
-            rows,
-            xlabel=f"better by so much, in {unit} (tick: the least that matters)",
-            title=f"{name} {line['verdict']}" if first else "",
-        )
+    answered = (judged.answer != UNANSWERED).sum()
+    heading = f"{answered} of {len(judged)} questions answered"
+    _, axes = _axis_per_unit(judged)
+    for ax, (unit, rows) in zip(axes, _by_unit(judged), strict=True):
+        title = "" if ax is not axes[0] else f"{name} {line['verdict']}: {heading}"
+        plots.contrasts(ax, rows, xlabel=_lead(unit), title=title)
     plt.show()
-    print(
-        f"{name} {line['verdict']}. Deciding: {line['contrast']}, {line['mean']:+.3f} "
-        f"[{line['low']:+.3f}, {line['high']:+.3f}] {line['unit']}, "
-        f"{line['seeds']} seeds."
-    )
+    print(f"{name} {line['verdict']}; {heading}.")
+    print(_in_words(judged))
     if line["largest"] == 1:
         print("No larger budget was run.")
         return
     print(_beyond(judged, judge(table, CLAIMS[name], line["largest"]), line))
+
+
+def show_fresh(first: pd.DataFrame, fresh: pd.DataFrame, *names: str) -> None:
+    """What fresh seeds answer to these QUESTIONS, beside what the first look saw.
+
+    first, fresh: recorded runs without and with averaged weights. Three bars a
+    question: the first look, the fresh seeds by their last step, and the same runs by
+    their averaged weights. Questions whose runs are not all recorded are only named.
+    """
+    contrasts = [contrast for name in names for contrast in QUESTIONS[name]]
+    seen = answers(fresh, contrasts).seeds > 0
+    asked = [contrast for contrast, there in zip(contrasts, seen, strict=True) if there]
+    if asked:
+        _draw_fresh(first, fresh, asked)
+    waiting = [c.name for c in contrasts if c not in asked]
+    if waiting:
+        print(f"Too few seeds are recorded yet for: {', '.join(waiting)}.")
+
+
+def _draw_fresh(
+    first: pd.DataFrame, fresh: pd.DataFrame, asked: list[Contrast]
+) -> None:
+    before = judge(first, Claim("", "", "", "", tuple(map(first_look, asked))))
+    last, averaged = (
+        answers(fresh, [by_weights(contrast, weights) for contrast in asked])
+        for weights in WEIGHTS
+    )
+    bars = {
+        "first look, 5 seeds": before,
+        "fresh seeds": last,
+        "fresh seeds, averaged weights": averaged,
+    }
+    found = (last.answer != UNANSWERED).sum()
+    _, ax = plt.subplots(figsize=(8.5, 0.75 * len(asked) + 1.1))
+    title = f"Fresh seeds answer {found} of {len(asked)} questions"
+    plots.contrasts(ax, bars, xlabel=_lead(last.unit[0]), title=title)
+    plt.show()
+    print(f"{last.seeds.max()} fresh seeds, by the last step:\n{_in_words(last)}")
+    print(f"The same runs, by their averaged weights:\n{_in_words(averaged)}")
+
+
+def scorecard(table: pd.DataFrame) -> Markdown:
+    """A row per claim of the coursework: its verdict, and its contrasts by answer.
+
+    table: recorded runs of denoisers and descriptors. Open contrasts are only counted.
+    """
+    lines = [
+        "| claim | verdict | answers | what decides | coursework | chapter |",
+        "|---|---|---|---|---|---|",
+    ]
+    for claim in CLAIMS.values():
+        line = conclude(table, claim)
+        decides = (
+            f"{line['contrast']}: {line['mean']:+.3f} [{line['low']:+.3f}, "
+            f"{line['high']:+.3f}] {line['unit']}, {line['seeds']} seeds"
+        )
+        cells = (
+            f"**{claim.name}** {claim.statement}",
+            f"**{line['verdict']}**",
+            _by_answer(judge(table, claim)),
+            decides,
+            claim.coursework,
+            f"[{claim.notebook[:2]}]({claim.notebook}.ipynb)",
+        )
+        lines.append(f"| {' | '.join(cells)} |")
+    return Markdown("\n".join(lines))
+
+
+def _by_answer(judged: pd.DataFrame) -> str:
+    """The contrasts by name, those with an answer first, and how many are open."""
+    told = [
+        f"*{answer}*: {', '.join(rows.contrast)}"
+        for answer, rows in judged.groupby("answer", sort=False)
+        if answer != UNANSWERED
+    ]
+    unanswered = (judged.answer == UNANSWERED).sum()
+    return "; ".join(told + [f"{unanswered} open"] * bool(unanswered))
+
+
+def show_worth(table: pd.DataFrame, rootsift: float) -> Figure:
+    """What each change to the coursework's L2-Net was worth, on one axis of matching.
+
+    table: recorded runs of descriptors. rootsift: its matching mAP on the same test
+    patches. Rows are the baseline, each tuned change alone and all together, longer
+    training, and another question: hardest negatives, and the best recipe.
+    """
+    rungs = ladder()
+    groups = {
+        "the coursework's baseline": {"baseline": arm(table, DESCRIPTOR)},
+        "its tuned changes": {
+            **{name: arm(table, DESCRIPTOR, **SINGLE[name]) for name in SINGLE},
+            "all six together": arm(table, DESCRIPTOR, **FINAL),
+        },
+        "the same, trained for longer": {
+            f"baseline, {times} times as long": arm(
+                table, DESCRIPTOR, **at_scale(DESCRIPTOR, times)
+            )
+            for times in (4, 16)
+        },
+        "another question": {
+            "unit length, hardest negatives": arm(table, rungs["hardest negatives"]),
+            "the best recipe, a tenth of it": arm(
+                table, rungs["best recipe, a tenth of it"]
+            ),
+            "the best recipe, ten minutes": arm(table, rungs["best recipe, all of it"]),
+        },
+    }
+    scores = {
+        group: {name: runs.matching for name, runs in rows.items() if len(runs)}
+        for group, rows in groups.items()
+    }
+    figure, ax = plt.subplots(figsize=(9, 5.2), dpi=120)
+    plots.worth(ax, scores, rootsift)
+    return figure
+
+
+def _lead(unit: str) -> str:
+    return f"lead, in {unit} (grey: too small to matter)"
+
+
+def _by_unit(judged: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
+    return list(judged.groupby("unit", sort=False))
+
+
+def _axis_per_unit(judged: pd.DataFrame) -> tuple[Figure, list[Axes]]:
+    units = _by_unit(judged)
+    figure, axes = plt.subplots(
+        len(units),
+        squeeze=False,
+        height_ratios=[len(rows) for _, rows in units],
+        figsize=(8, 0.42 * len(judged) + 0.8 * len(units) + 0.4),
+    )
+    return figure, list(axes[:, 0])
+
+
+def _in_words(judged: pd.DataFrame) -> str:
+    """A line per contrast, those with an answer first."""
+    width = judged.contrast.str.len().max()
+    rank = judged.answer == UNANSWERED
+    lines = []
+    for row in judged.assign(rank=rank).sort_values("rank", kind="stable").itertuples():
+        digits = 2 if row.unit == "grey levels" else 3
+        numbers = (
+            f"{row.mean:+.{digits}f} [{row.low:+.{digits}f}, {row.high:+.{digits}f}]"
+        )
+        told = f"{numbers} {row.unit}" if row.seeds else "no look yet"
+        lines.append(f"  {row.contrast:{width}}  {told}: {row.answer}")
+    return "\n".join(lines)
 
 
 def _beyond(judged: pd.DataFrame, large: pd.DataFrame, line: dict) -> str:

@@ -16,14 +16,15 @@ from pathlib import Path
 import pandas as pd
 from tqdm import tqdm
 
-from hpkit.experiments.arms import at_scale
+from hpkit.experiments.arms import Contrast, at_scale
 from hpkit.experiments.claims import (
     ADAPTIVE,
     DENOISER,
     DESCRIPTOR,
     FINAL,
+    QUESTIONS,
+    SEEDS,
     SINGLE,
-    WOBBLING,
 )
 from hpkit.experiments.configs import (
     SOURCES,
@@ -49,7 +50,7 @@ from hpkit.training.optimizers import COURSEWORK
 MACHINE = ("device", "precision", "threads")
 FILES = {
     DenoiserConfig: ("denoisers", "averaged"),
-    DescriptorConfig: ("descriptors",),
+    DescriptorConfig: ("descriptors", "averaged_descriptors"),
 }
 HISTORY = ["key", "epoch", "loss", "val_loss", "seconds"]
 
@@ -65,7 +66,7 @@ STAGES = {
     6: "the modifications",
     7: "the ladder up to the best recipe",
     8: "the best recipe, which is timed: by itself, --workers 1 --threads 2",
-    9: "averaged weights beside the last ones, at 8 fresh seeds",
+    9: "what is asked of 8 fresh seeds, question by question, with averaged weights",
 }
 USUAL = (1, 2, 3, 4, 5, 6, 7, 9)  # stages; the eighth wants the machine for itself
 
@@ -189,6 +190,14 @@ def rungs() -> Iterator[Config]:
     yield from arms({config: [{}] for config in steps}, range(3))
 
 
+def asked(contrasts: Iterable[Contrast]) -> Iterator[Config]:
+    """Both arms of every contrast, for the fresh seeds."""
+    sides = [(c.base, side) for c in contrasts for side in (c.a, c.b)]
+    for seed in SEEDS:
+        for base, changes in sides:
+            yield varied(base, seed=seed, **changes)
+
+
 def configs(stages: Iterable[int]) -> Iterator[Config]:
     """Every run of these stages, in the order in which they are made."""
     made = {
@@ -200,7 +209,7 @@ def configs(stages: Iterable[int]) -> Iterator[Config]:
         6: [modified()],
         7: [rungs()],
         8: [arms({BEST: [{}]}, range(3))],
-        9: [arms({WOBBLING: [{}, *TRIED_FIRST]}, range(100, 108))],
+        9: [asked(contrasts) for contrasts in QUESTIONS.values()],
     }
     for stage in stages:
         yield from chain(*made[stage])

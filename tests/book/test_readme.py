@@ -15,7 +15,7 @@ from types import ModuleType, SimpleNamespace
 
 import cv2
 import examples
-import figure
+import figures
 import modules
 import onnx  # noqa: F401, before a stand-in for `google`, of which it needs a part
 import pytest
@@ -243,7 +243,7 @@ def small(tmp_path, monkeypatch):
         monkeypatch.setitem(sys.modules, name, module)
     monkeypatch.setenv("HPKIT_CACHE", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
-    for name, photo in zip(("door.jpg", "door2.jpg"), figure.views(), strict=False):
+    for name, photo in zip(("door.jpg", "door2.jpg"), figures.views(), strict=False):
         cv2.imwrite(name, photo)
 
 
@@ -279,11 +279,13 @@ def test_the_picture_of_the_package_shows_every_layer():
     assert layers <= set(modules.LAYERS)
 
 
-def test_figure_is_small_and_of_the_shipped_network():
-    image = Image.open(figure.FIGURE)
-    assert image.text["origin"] == figure.origin(), "run `make figure`"
-    assert figure.FIGURE.stat().st_size <= 150_000 and image.width <= 1000
-    assert f"]({figure.FIGURE.relative_to(ROOT)})" in README
+@pytest.mark.parametrize("name", figures.FIGURES)
+def test_a_figure_is_small_and_of_what_is_shipped(name):
+    path = figures.FOLDER / name
+    image = Image.open(path)
+    assert image.text["origin"] == figures.origin(name), "run `make figure`"
+    assert path.stat().st_size <= 150_000 and image.width <= 1000
+    assert f"]({path.relative_to(ROOT)})" in README
 
 
 def test_the_citation_is_whole_and_of_this_version():

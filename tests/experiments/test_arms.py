@@ -7,9 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import ttest_rel
 
+from hpkit.data.tasks import tasks_for
+from hpkit.evaluation.scores import evaluate
 from hpkit.experiments.arms import (
+    NOTHING,
     Claim,
     Contrast,
+    answers,
     arm,
     at_scale,
     changes_with_scale,
@@ -17,10 +21,21 @@ from hpkit.experiments.arms import (
     differences,
     judge,
 )
-from hpkit.experiments.claims import CLAIMS, DENOISER, DESCRIPTOR, FINAL, SINGLE
+from hpkit.experiments.build import side
+from hpkit.experiments.claims import (
+    CLAIMS,
+    DENOISER,
+    DESCRIPTOR,
+    FINAL,
+    QUESTIONS,
+    SINGLE,
+    TASKS,
+    by_weights,
+)
 from hpkit.experiments.configs import REVISION, DenoiserConfig, varied
 from hpkit.experiments.intervals import (
     BETTER,
+    NOT_WORSE,
     SAME,
     UNANSWERED,
     WORSE,
@@ -39,7 +54,8 @@ numbers = st.lists(st.floats(-1, 1), min_size=2, max_size=20)
 def table(errors, **changes):
     """Recorded denoiser rows: {seed: test_mae} of one arm."""
     return pd.DataFrame([{**varied(DENOISER, seed=seed, **changes).resolved().__dict__,
-                          "test_mae": error, "val_loss": error, "loss": error}
+                          "test_mae": error, "val_loss": error, "loss": error,
+                          "status": "finished"}
                          for seed, error in errors.items()])
 
 
@@ -187,6 +203,17 @@ def test_an_answer_says_whether_an_effect_is_there_and_matters(values, found):
     assert answer([-value for value in values], least=0.3) == mirrored
 
 
+@pytest.mark.parametrize(("values", "found"), [
+    ([0.1, 0.9, 0.5], NOT_WORSE),  # perhaps better, and certainly no worse by 0.6
+    ([1.0, 1.1, 0.9], BETTER),
+    ([0.1, -0.1, 0.0, 0.05], SAME),
+    ([-1.0, -1.1, -0.9], WORSE),
+    ([-0.9, -0.1, -0.5], UNANSWERED),
+])
+def test_a_negative_least_effect_asks_whether_it_is_not_worse(values, found):
+    assert answer(values, least=-0.6) == found
+
+
 def test_a_higher_confidence_answers_less():
     values = [0.5, 0.9, 0.6, 0.8]
     assert answer(values, 0.3, 0.95) == BETTER and answer(values, 0.3, 0.999) == UNANSWERED
@@ -295,4 +322,56 @@ def test_the_scorecard_takes_back_what_a_larger_scale_refutes():
     rows += [table({0: 5.0}, depth=depth, samples=4 * DENOISER.samples) for depth in (4, 6)]
     line = conclude(pd.concat(rows), CLAIMS["C5"])
     assert (line["verdict"], line["largest"]) == ("undecided beyond this scale", 4)
-    assert line["turned"] == "depth 6 beats 4"
+    assert line["turned"] == "depth 6 over 4"
+
+
+# --- what is asked of fresh seeds ---------------------------------------------------------------
+
+def fresh(scores, **changes):
+    return table(dict(enumerate(scores, 100)), averaged=0.2, **changes)
+
+
+def test_answers_come_from_the_look_that_decides():
+    noise = np.random.default_rng(0).normal(0, 0.1, 17)
+    rows = pd.concat([fresh(9 + 0 * noise), fresh(8 + noise, depth=8)])
+    (asked,) = answers(rows, QUESTIONS["depth"]).itertuples()
+    assert (asked.contrast, asked.answer, asked.unit) == ("depth 8 over depth 4", BETTER, "grey levels")
+    assert (asked.seeds, asked.recorded) == (8, 17)
+    assert asked.low < asked.mean < asked.high and asked.mean == pytest.approx(1 - noise[:8].mean())
+
+
+def test_before_the_first_look_there_is_no_number():
+    rows = pd.concat([fresh([9.0] * 7), fresh([8.0, 8.1, 8.2, 8.1, 8.3, 8.2, 8.0], depth=8)])
+    (asked,) = answers(rows, QUESTIONS["depth"]).itertuples()
+    assert asked.answer == UNANSWERED and asked.seeds == 0 and asked.recorded == 7
+    assert np.isnan([asked.mean, asked.low, asked.high]).all()
+
+
+def test_a_run_that_diverged_counts_as_one_that_did_nothing():
+    rows = pd.concat([fresh([9.0 + 0.1 * n for n in range(8)]), fresh([np.nan] * 8, depth=8)])
+    rows["status"] = np.where(rows.test_mae.isna(), "diverged", "finished")
+    (asked,) = answers(rows, QUESTIONS["depth"]).itertuples()
+    assert asked.answer == WORSE and asked.mean == pytest.approx(9.35 - NOTHING["test_mae"])
+    assert rows.test_mae.isna().sum() == 8  # the table itself is as it was
+
+
+def test_each_question_can_be_put_to_both_weights():
+    for contrasts in QUESTIONS.values():
+        for contrast in contrasts:
+            assert by_weights(contrast, "last step") == contrast and contrast.base.averaged
+            assert by_weights(contrast, "averaged").score == f"{contrast.score}_averaged"
+            assert by_weights(contrast, "averaged").unit == contrast.unit
+
+
+@pytest.mark.slow
+def test_what_doing_nothing_scores():
+    """Measured on the test photos: what NOTHING says of a run that diverged."""
+    patches = side(DENOISER.resolved(), "test")
+    noisy = np.abs(patches["noisy"].astype(float) - patches["clean"]).mean()
+    assert noisy == pytest.approx(NOTHING["test_mae"], abs=1e-3)
+    patches = side(DESCRIPTOR.resolved(), "test")
+    drawn = np.random.default_rng(0).normal(size=(len(patches), 16, 128)).astype(np.float32)
+    tasks = tasks_for(patches, DESCRIPTOR.pairs, DESCRIPTOR.queries, DESCRIPTOR.distractors)
+    found = evaluate(drawn, tasks)
+    for task in TASKS:
+        assert getattr(found, task) == pytest.approx(NOTHING[task], abs=0.01)

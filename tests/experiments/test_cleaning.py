@@ -17,13 +17,13 @@ OURS = [
     f"runs/{KEY}/checkpoint.pt.89abcdef.part", f"runs/{KEY}.damaged-1/history.csv",
     f"runs/{KEY}.lock", "cache/photos-v1/arrays/i_a_clean.npy", "cache/photos-v1/splits.json",
     "cache/photos-v1.lock", f"cache/converted/{KEY}/i_a_clean.npy", f"cache/converted/{KEY}/lock",
-    f"cache/digests/{KEY}.json",
-    "cache/onnxruntime-web-1.30.0.json",
+    f"cache/digests/{KEY}.json", "cache/peers/hynet--HyNet_LIB.pth",
 ]
 THEIRS = [
     "runs/thesis.tex", f"runs/{KEY}/notes.txt", f"runs/photos/{KEY}.jpg", "runs/abc/run.json",
     "cache/photos-v1-best/me.jpg", "cache/converted/film.npy", "cache/converted/x/film.npy",
     "cache/photos-v2/me.jpg", "cache/hpatches/arrays/i_a_clean.npy", "cache/progress/ann.json",
+    "cache/peers/mine.pth", "peers/hynet--HyNet_LIB.pth",
 ]
 
 

@@ -3,6 +3,7 @@
 import matplotlib
 import matplotlib.figure
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -17,7 +18,7 @@ from hpkit.experiments.arms import arm, at_scale, recorded
 from hpkit.experiments.claims import DESCRIPTOR, mae
 from hpkit.experiments.intervals import interval
 from hpkit.lessons import plots
-from hpkit.lessons.panels import first_match, inside, neighbours, patch
+from hpkit.lessons.panels import first_match, inside, neighbours, patch, today
 from hpkit.lessons.panels.arms import lead, pair
 from hpkit.matching.keypoints import describe_keypoints
 
@@ -291,3 +292,78 @@ def test_a_map_and_a_board_show_each_of_theirs():
     (picture,) = third.images
     sheet = picture.get_array()
     assert sheet.shape == (13, 13) and sheet[:6, :6].max() == sheet[:6, 7:].max() == 1
+
+
+# --- chapter 15 ---------------------------------------------------------------------------------
+
+def test_the_line_of_ideas_has_each_method_over_its_stages():
+    ax = matplotlib.figure.Figure().subplots()
+    today.show_line(ax)
+    bars = {text.get_text(): patch_.get_bbox() for text, patch_ in zip(ax.texts, ax.patches,
+                                                                       strict=True)}
+    assert [name for name in bars if not name.startswith("RANSAC")] == [
+        idea.name for idea in today.IDEAS]
+    assert [label.get_text() for label in ax.get_xticklabels()] == list(today.STAGES)
+    assert (round(bars["SIFT"].x0), round(bars["SIFT"].x1)) == (0, 4)
+    assert (round(bars["HardNet"].x0), round(bars["HardNet"].x1)) == (2, 3)
+    assert (round(bars["LightGlue"].x0), round(bars["LightGlue"].x1)) == (3, 4)
+    years = [label.get_text() for label in ax.get_yticklabels()]
+    assert years == sorted(set(years)) and years[0] == "2004"
+
+
+def test_the_ideas_are_in_order_and_name_known_stages_and_kinds():
+    years = [idea.year for idea in today.IDEAS]
+    assert years == sorted(years) and {idea.kind for idea in today.IDEAS} == set(today.KINDS)
+    for idea in today.IDEAS:
+        assert today.STAGES.index(idea.first) <= today.STAGES.index(idea.last)
+
+
+def test_of_two_candidates_the_share_is_a_logistic_of_the_gap():
+    sure = today.dual_softmax(np.array([[0.9, 0.8]]), 0.1)
+    assert sure[0, 0] == pytest.approx(1 / (1 + np.exp(-1)))       # a column of one has no rival
+
+
+def test_the_dual_softmax_treats_both_photos_alike_and_never_overflows():
+    similarity = np.random.default_rng(0).uniform(-1, 1, (4, 6))
+    sure = today.dual_softmax(similarity, 0.1)
+    assert np.allclose(sure.T, today.dual_softmax(similarity.T, 0.1))
+    assert (sure.sum(0) <= 1 + 1e-9).all() and (sure.sum(1) <= 1 + 1e-9).all()
+    cold = today.dual_softmax(similarity, 1e-4)                    # each chooses the other, or not
+    assert np.array_equal(np.argwhere(cold > 0.5), today.mutual_best(similarity))
+    hot = today.dual_softmax(similarity, 1e4)                      # against the mean candidate
+    stands_out = 2 * similarity - similarity.mean(0) - similarity.mean(1, keepdims=True)
+    assert np.array_equal(hot.ravel().argsort(), stands_out.ravel().argsort())
+    with pytest.raises(ValueError, match="temperature is 0, expected a number over 0"):
+        today.dual_softmax(similarity, 0)
+
+
+def test_only_who_chooses_each_other_is_mutual():
+    scores = np.array([[3.0, 1.0], [2.0, 1.5], [1.0, 1.2]])        # row 2 chooses 1, which has row 1
+    assert today.mutual_best(scores).tolist() == [[0, 0]]
+
+
+def test_the_soft_panel_counts_what_it_keeps():
+    photo = np.full((40, 60), 90, np.uint8)
+    places = np.array([[10.0, 10], [30, 20], [50, 30]])
+    similarity = np.array([[0.9, 0.1, 0.1], [0.1, 0.8, 0.1], [0.1, 0.1, 0.7]])
+    moved = np.array([[1, 0, 0], [0, 1, 0], [0, 0, 1.0]])
+    wrong_place = places + np.array([[0, 0], [0, 0], [9, 0]])
+    given = (photo, photo), (places, wrong_place), similarity, moved
+    figure, said = today.soft_matches(*given, 0.05, 0.2)
+    assert said == "Of 2 right pairs it keeps 2, and 1 wrong ones."
+    assert figure.axes[0].get_title("left") or figure.axes[0].get_title() == "2 of 3 matches are right"
+    assert today.soft_matches(*given, 0.05, 1.0)[1] == "Of 2 right pairs it keeps 0, and 0 wrong ones."
+    assert today.soft_matches(*given, 1.0, 0.5)[1] == "Of 2 right pairs it keeps 0, and 0 wrong ones."
+
+
+def test_boards_and_leads_show_their_numbers():
+    figure = matplotlib.figure.Figure()
+    axes = figure.subplots(1, 4)
+    today.show_soft(axes[:3], np.array([[0.9, -0.001], [-0.2, 0.5]]), (0.01, 10))
+    shown = [[text.get_text() for text in ax.texts] for ax in axes[:3]]
+    assert shown == [[".90", ".00", "−.20", ".50"], ["1.00", ".00", ".00", "1.00"],
+                     [".28", ".23", ".23", ".27"]]
+    leads = pd.DataFrame({0.1: [0.01, 0.02, 0.03], 1.0: [-0.01, 0.0, 0.01]})
+    today.show_leads(axes[3], leads, -0.05)
+    mean = next(line for line in axes[3].lines if line.get_label() == "dual softmax")
+    assert mean.get_ydata() == pytest.approx([0.02, 0])

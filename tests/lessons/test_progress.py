@@ -12,7 +12,10 @@ import torch
 
 from hpkit.evaluation.baselines import raw_pixels
 from hpkit.experiments import arms
+from hpkit.experiments.claims import CLAIMS, WOBBLING
+from hpkit.experiments.configs import varied
 from hpkit.lessons import progress, show
+from hpkit.lessons.panels.today import dual_softmax
 
 
 def said(capsys, exercise, answer):
@@ -113,6 +116,18 @@ def flipped(differences):
     ("semi_hard", lambda d: (d + 99 * np.eye(6)).argmin(1), "*beyond* the positive"),
     ("semi_hard", lambda d: beyond(d).argmin(1), "take the farthest one"),
     ("semi_hard", lambda d: d, "expected (6,)"),
+    ("share_of_better", 0.269, "the other one"),
+    ("share_of_better", 0.534, "squared"),
+    ("coarse_pairs", 4800, "places in one photo"),
+    ("coarse_pairs", 307_200 ** 2, "each pixel with each"),
+    ("rotated_cost", 0.5, "measure it"),
+    ("with_dustbin", lambda s, t, b: dual_softmax(s, t), "nobody has a dustbin"),
+    ("with_dustbin", lambda s, t, b: dual_softmax(np.pad(s, ((0, 1), (0, 1)), constant_values=b), t),
+     "still there"),
+    ("with_dustbin", lambda s, t, b: dustbin(s, t, b, (1, 0)), "add a column"),
+    ("with_dustbin", lambda s, t, b: dustbin(s, t, b, (0, 1)), "add a row"),
+    ("with_dustbin", lambda s, t, b: dustbin(s, t, b * t), "divided by the temperature"),
+    ("with_dustbin", lambda s, t, b: s, "expected 0.603"),
 ])
 def test_a_typical_mistake_gets_its_hint(exercise, answer, hint, capsys):
     out = said(capsys, exercise, answer)
@@ -131,9 +146,17 @@ def test_a_typical_mistake_gets_its_hint(exercise, answer, hint, capsys):
     ("paired_deviation", 0.013), ("chance_of_a_miss", 0.49), ("sign_flip", flipped),
     ("verdict_of", lambda lows, highs, s: "does not hold" if (highs < s).any() else
      "holds" if (lows > s).all() else "undecided"),
+    ("share_of_better", 0.73), ("coarse_pairs", 4800 ** 2), ("rotated_cost", -1e-6),
+    ("with_dustbin", lambda s, t, b: dustbin(s, t, b)),
 ])
 def test_a_right_answer_is_right(exercise, answer, capsys):
     assert said(capsys, exercise, answer) == f"✓ {exercise}: right\n"
+
+
+def dustbin(similarity, temperature, height, bins=(1, 1)):
+    rows, columns = ((0, some) for some in bins)
+    larger = np.pad(similarity, (rows, columns), constant_values=height)
+    return dual_softmax(larger, temperature)[:len(similarity), :similarity.shape[1]]
 
 
 def dlt(first, second):
@@ -302,10 +325,12 @@ def test_a_claim_is_shown_with_its_verdict(capsys, monkeypatch):
     show.show_claim(arms.recorded("descriptors"), "C2")
     title = plt.gca().get_title("left") or plt.gca().get_title()
     words = capsys.readouterr().out
-    assert title and title in words and " seeds.\n" in words
+    assert title == "C2 holds: 2 of 2 questions answered"
+    assert words.startswith("C2 holds; 2 of 2 questions answered.\n  verification above retrieval  +")
     labels = [label.get_text() for label in plt.gca().get_yticklabels()]
     assert labels == ["verification above retrieval", "retrieval above matching"]
-    assert "so much, in mAP" in plt.gca().get_xlabel() and " mAP, " in words
+    assert plt.gca().get_xlabel() == "lead, in mAP (grey: too small to matter)"
+    assert words.count(" mAP: better\n") == 2
     assert plt.gca().get_ylim() == (1.5, -0.5)  # no line on the axis
     plt.close()
 
@@ -344,3 +369,43 @@ def test_a_claim_in_several_units_has_an_axis_for_each(monkeypatch):
     titles = [ax.get_title("left") or ax.get_title() for ax in (grey, triplet)]
     assert titles[0].startswith("C1 ") and titles[1] == ""
     plt.close()
+
+
+def fresh_runs(seeds, gain=1.0):
+    """Rows like the recorded ones of two depths: the deeper better by `gain`."""
+    rows = [{**varied(WOBBLING, seed=seed, depth=depth).resolved().__dict__,
+             "test_mae": 9 + 0.01 * seed - gain * (depth == 8) * (1 + 0.01 * (seed % 3)),
+             "test_mae_averaged": 8.0 + 0.01 * (seed % 3) * depth, "status": "finished"}
+            for seed in seeds for depth in (4, 8)]
+    return pd.DataFrame(rows)
+
+
+def test_fresh_seeds_are_shown_beside_the_first_look(capsys, monkeypatch):
+    monkeypatch.setattr("matplotlib.pyplot.show", lambda: None)
+    show.show_fresh(arms.recorded("denoisers"), fresh_runs(range(100, 108)), "depth", "sequences")
+    words, ax = capsys.readouterr().out, plt.gca()
+    title = ax.get_title("left") or ax.get_title()
+    assert title == "Fresh seeds answer 1 of 1 questions"
+    assert "8 fresh seeds, by the last step:\n  depth 8 over depth 4  +1." in words
+    assert words.count(": better\n") == 1 and words.count("no difference that matters\n") == 1
+    assert words.endswith("Too few seeds are recorded yet for: all sequences over 3.\n")
+    assert len(ax.get_legend().get_texts()) == 3
+    plt.close()
+
+
+def test_without_fresh_seeds_the_questions_are_named(capsys):
+    show.show_fresh(arms.recorded("denoisers"), fresh_runs(range(100, 107)), "depth")
+    assert capsys.readouterr().out == "Too few seeds are recorded yet for: depth 8 over depth 4.\n"
+    assert not plt.get_fignums()
+
+
+@pytest.mark.slow
+def test_the_scorecard_has_a_row_per_claim_and_names_every_answer():
+    everything = pd.concat(map(arms.recorded, ("denoisers", "descriptors")))
+    _, _, *rows = show.scorecard(everything).data.splitlines()
+    assert [row.split("**")[1] for row in rows] == list(CLAIMS)
+    for claim, row in zip(CLAIMS.values(), rows, strict=True):
+        judged = arms.judge(everything, claim)
+        for contrast, answer in zip(judged.contrast, judged.answer, strict=True):
+            named = row.split(" | ")[2]
+            assert (contrast in named) == (answer != "open"), (claim.name, contrast)

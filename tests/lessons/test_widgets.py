@@ -234,11 +234,16 @@ def test_rates_at_which_a_run_diverged_show_it_at_the_bad_edge(score, bad_edge):
     assert [text.get_text() for text in ax.get_legend().get_texts()] == ["sgd", "adam"]
 
 
-def test_contrasts_are_filled_where_they_are_decided():
+def test_contrasts_are_filled_where_they_have_an_answer():
     judged = pd.DataFrame({"contrast": ["x", "y"], "mean": [0.3, 0.1], "low": [0.2, -1.0],
-                           "high": [0.4, 1.0], "widest": [0.5, 1.5], "smallest": 0.1,
-                           "verdict": ["holds", "undecided"]})
+                           "high": [0.4, 1.0], "smallest": 0.1, "seeds": [5, 0],
+                           "answer": ["better", "open"]})
     ax = plots.contrasts(Figure().subplots(), judged, xlabel="mAP")
     dots = [line for line in ax.get_lines() if line.get_marker() == "o"]
     assert [dot.get_markerfacecolor() == "w" for dot in dots] == [False, True]
-    assert [0.4, 0.5] in [list(line.get_xdata()) for line in ax.get_lines()]    # the thin line
+    assert [text.get_text() for text in ax.texts] == ["better", "not run"]
+    band, _ = ax.collections
+    assert band.get_paths()[0].get_extents().intervalx == pytest.approx([-0.1, 0.1])
+    ax = plots.contrasts(Figure().subplots(), {"a": judged, "b": judged}, xlabel="mAP")
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["a", "b"]
+    assert len([line for line in ax.get_lines() if line.get_marker() == "o"]) == 4

@@ -48,6 +48,8 @@ SYMPTOMS = {  # what the chapter teaches to look for, of (run, seed)
     8: lambda r, s: of(8, "nearest", r, s)[0] == 0,
     9: lambda r, s: sum(of(9, sign, r, s)[0] == 0 for sign in NEAREST) == 1,
     10: lambda r, s: of(10, "apart from itself", r, s)[0] > 0.05,
+    11: lambda r, s: of(11, "negative", r, s)[-1] < 1e-3 and of(11, "reported", r, s)[0] == 1,
+    12: lambda r, s: of(12, "negative", r, s)[-1] < 0.02 * of(12, "length", r, s)[-1],
 }
 
 
@@ -60,6 +62,7 @@ def test_the_symptom_is_the_patients_alone(patient, run):
 @pytest.mark.parametrize(("patient", "sign", "below"), [
     (3, "matched", True), (4, "matched", True), (7, "matched", True),
     (7, "val_loss", True), (8, "reported", False), (9, "score of grass", False),
+    (11, "matched", True), (11, "val_loss", True), (12, "negative", True),
 ])
 def test_patients_lie_on_their_side_of_the_healthy(patient, sign, below):
     patients, healthy = ([of(patient, sign, run, seed)[-1] for seed in seeds(patient)]
@@ -70,9 +73,9 @@ def test_patients_lie_on_their_side_of_the_healthy(patient, sign, below):
 def test_the_record_is_whole_and_of_this_code():
     _, codes = clinic.cells()
     rows = RUNS.set_index(["patient", "run", "seed"])
-    wanted = {(n, run, seed) for n in range(11) for run in (BOTH if n else ["healthy"])
+    wanted = {(n, run, seed) for n in clinic.PATIENTS for run in (BOTH if n else ["healthy"])
               for seed in seeds(n)}
-    assert all(seeds(number) == list(clinic.SEEDS) for number in range(11))
+    assert all(seeds(number) == list(clinic.SEEDS) for number in clinic.PATIENTS)
     assert set(rows.index) == wanted and rows.index.is_unique
     for (number, run, _), row in rows.iterrows():
         assert row.code == clinic.digest(codes[run].get(number, "")), f"patient {number} changed"
@@ -83,8 +86,8 @@ def test_the_record_is_whole_and_of_this_code():
 
 
 def test_every_patient_has_another_cause_and_every_cause_a_hint():
-    assert sorted(ANSWERS) == sorted(HERE) == list(range(1, 11))
-    assert len(set(ANSWERS.values())) == 10 and set(ANSWERS.values()) < set(CAUSES) == set(SHOWS)
+    assert sorted(ANSWERS) == sorted(HERE) == list(clinic.PATIENTS)[1:]
+    assert len(set(ANSWERS.values())) == 12 and set(ANSWERS.values()) < set(CAUSES) == set(SHOWS)
     assert all(cause in CAUSES and cause != ANSWERS[number] for number, cause in CLOSE)
 
 
@@ -124,6 +127,10 @@ def test_the_code_as_it_was_run_is_not_right_and_the_solution_is(number):
     (8, "data.train", "data.validation", "honest"),
     (9, "photos[3:]", "photos[5:]", "is on no side"),
     (10, "    with", "    network.requires_grad_(False)\n    with", "two descriptors"),
+    (11, '"lr": 0.1', '"lr": 0.3', "still all alike"),
+    (11, "Positives", "Triplets", "keep the question"),
+    (12, "/ 255", "/ 128", "from 0 to 255"),
+    (12, ".float() / 255", ".float() - 128", "not the descriptors"),
     (10, "    with", "    network.layers[13].eval()\n    with", "batch norm"),
 ])
 def test_a_typical_wrong_repair_gets_its_hint(number, old, new, hint):

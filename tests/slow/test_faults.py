@@ -28,6 +28,7 @@ FAULTS = {
     "12_match_photos": ["mutual_forgotten", "angles_mirrored"],
     "13_clinic": ["eval_forgotten"],
     "14_inside": ["eval_forgotten"],
+    "15_today": ["mutual_forgotten"],
 }
 LONG = {"sum_for_mean", "normal_for_t"}  # minutes of training go before the red cell
 CASES = [

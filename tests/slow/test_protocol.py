@@ -21,7 +21,7 @@ VALUES = {"data": "hpatches", "epochs": 1, "samples": 60, "points": 16, "test_po
           "denoiser_epochs": 1, "denoiser_samples": 60, "seeds": [0], "pairs": 100, "queries": 8,
           "distractors": 30, "descriptor_optimizers": ["sgd", "adam"]}
 # These show the photos, whatever the data set.
-OF_PHOTOS = ("00", "01", "14")
+OF_PHOTOS = ("00", "01", "14", "15")
 CHAPTERS = [path for path in sorted(NOTEBOOKS.glob("*.ipynb")) if path.stem[:2] not in OF_PHOTOS]
 
 

@@ -20,6 +20,8 @@ CAUSES = {
     "training score": "scored on the patches that it was trained on",
     "leaked photo": "one photo is in training and in test",
     "training mode": "described without `eval()`",
+    "collapse": "all patches get one and the same descriptor",
+    "pixel scale": "pixels on 0 to 1, for a network trained on 0 to 255",
     "by heart": "too few points: the network learns them by heart",
     "unlucky": "nothing, only an unlucky seed",
 }
@@ -40,6 +42,8 @@ SHOWS = {  # how each cause would show, for a hint
     "training score": "then every patch that was scored is a training patch",
     "leaked photo": "then one photo stands out from the others",
     "training mode": "then a patch has another descriptor each time",
+    "collapse": "then all distances are 0, and the loss is the margin exactly",
+    "pixel scale": "then the distances shrink together, and the lengths do not",
     "by heart": "then the training loss falls and the validation loss stays behind",
     "unlucky": "a seed moves a run by about as much as the healthy twins differ",
 }
@@ -57,6 +61,9 @@ HERE = {  # what of the evidence speaks against a wrong answer
     "patches",
     9: "go through the photos one by one",
     10: "nothing is wrong with the training curves; what changes the score?",
+    11: "what are the distances at the end, and what does a triplet cost then?",
+    12: "the weights are the same: compare the distances and the lengths in the two "
+    "programs",
 }
 
 ANSWERS = {
@@ -70,6 +77,8 @@ ANSWERS = {
     8: "training score",
     9: "leaked photo",
     10: "training mode",
+    11: "collapse",
+    12: "pixel scale",
 }
 
 # Wrong answers that are nearly right, or that the evidence rules out in its own way
@@ -117,6 +126,22 @@ CLOSE = {
         9,
         "by heart",
     ): "it does, and so one photo has a high score: why does it know that one?",
+    (
+        11,
+        "learning rate",
+    ): "long steps brought it there, but what holds the loss at exactly 1.000 now?",
+    (
+        11,
+        "mean for sum",
+    ): "a mean would leave the loss just below the margin: here it is the margin",
+    (
+        12,
+        "collapse",
+    ): "the distances are small, but not 0, and the points still match",
+    (
+        12,
+        "training mode",
+    ): "then the score would change with the batch: here it is steady",
     (
         10,
         "unlucky",

@@ -221,6 +221,35 @@ def own_noise(made: dict) -> str:
     return ""
 
 
+def apart(made: dict) -> str:
+    """Must still tell patches apart after four short epochs."""
+    from hpkit.evaluation.describe import describe
+    from hpkit.training.fit import TrainingDiverged, fit
+    from hpkit.training.losses import hardest_loss
+
+    if made["train"].natural_loss is not hardest_loss:
+        return "it no longer asks for the hardest negatives: keep the question"
+    data = load("photos", points=6)
+    made["train"] = replace(made["train"], patches=data.train)
+    made["validation"] = replace(
+        made["validation"], patches=data.validation, samples=24
+    )
+    try:
+        for _ in fit(**made | {"epochs": 4}):
+            pass
+    except TrainingDiverged as error:
+        return str(error)
+    found = describe(made["model"], data.validation["clean"])[:, 0]
+    spread = np.linalg.norm(found - found.mean(0), axis=1).mean()
+    length = np.linalg.norm(found, axis=1).mean()
+    if spread > 1e-3 * length:
+        return ""
+    return (
+        f"after four short epochs the descriptors have the length {length:.3g} and "
+        f"are {spread:.2g} apart: they are still all alike"
+    )
+
+
 def nearest_right(descriptors: np.ndarray, sequence: np.ndarray) -> float:
     """The share of reference patches whose nearest tough patch is their own.
 
@@ -305,8 +334,38 @@ def steady(answer: Callable) -> str:
     return "the descriptors are steady, but not those of the network in eval mode"
 
 
+def to_scale(answer: Callable) -> str:
+    """Must give the network the grey levels that it was trained on."""
+    from hpkit.evaluation.describe import describe
+    from hpkit.networks.l2net import L2Net
+
+    patches = load("photos", points=2).validation["clean"]
+    network = L2Net(seed=0, half=True)
+    expected = describe(network, patches, device="cpu", precision="float32")
+    found = np.asarray(answer(network, patches))
+    if found.shape != expected.shape:
+        return f"descriptors have the shape {found.shape}, expected {expected.shape}"
+    size = np.abs(expected).max()
+    if np.allclose(found, expected, atol=1e-3 * size):
+        return ""
+    spread, right = found.std(0).mean(), expected.std(0).mean()
+    if spread < 0.1 * right:
+        return (
+            f"the descriptors differ by {spread:.2g}, expected {right:.2g}: the "
+            "network knows grey levels from 0 to 255"
+        )
+    return "these are not the descriptors of the network on the patches as they are"
+
+
 OF_TRAINING = (learns, alive, summed, angular, shuffled, same_rows, own_noise)
-CHECKS = [*map(prescribed, OF_TRAINING), honest_score, disjoint, steady]
+CHECKS = [
+    *map(prescribed, OF_TRAINING),
+    honest_score,
+    disjoint,
+    steady,
+    prescribed(apart),
+    to_scale,
+]
 REPAIRS: dict[str, Check] = {
     f"repair_{number}": of_a_function(f"patient_{number}", told="repair")(check)
     for number, check in enumerate(CHECKS, 1)

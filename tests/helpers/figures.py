@@ -1,10 +1,13 @@
-"""Draw the figure of the README, `notebooks/figures/match.png`: two noisy photos and their matches.
+"""Draw the figures of the README, in `notebooks/figures`.
 
-The photo is one that nothing was trained or chosen on; its other view and the noise are the kit's
-own, seeded; the network is the shipped one.
+match.png: two noisy photos and their matches. The photo is one that nothing was trained or chosen
+on; its other view and the noise are the kit's own, seeded; the network is the shipped one.
+
+worth.png: what each change to the coursework's descriptor was worth, from the recorded runs.
 """
 
 import hashlib
+import inspect
 from functools import partial
 from pathlib import Path
 
@@ -15,7 +18,14 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from hpkit.data.photos import move, read_photo
-from hpkit.lessons import plots
+from hpkit.data.tasks import tasks_for
+from hpkit.evaluation import baselines
+from hpkit.evaluation.describe import describe
+from hpkit.evaluation.scores import evaluate
+from hpkit.experiments.arms import recorded
+from hpkit.experiments.build import side
+from hpkit.experiments.claims import DESCRIPTOR
+from hpkit.lessons import plots, show
 from hpkit.matching.keypoints import (
     describe_keypoints,
     detect,
@@ -25,7 +35,7 @@ from hpkit.matching.keypoints import (
 from hpkit.matching.photos import PhotoMatch, match_photos, project
 from hpkit.networks.pretrained import WEIGHTS, pretrained
 
-FIGURE = Path(__file__).parents[2] / "notebooks" / "figures" / "match.png"
+FOLDER = Path(__file__).parents[2] / "notebooks" / "figures"
 PHOTO, STRENGTH, NOISE, NUMBER, SHOWN = "china", 0.8, 8, 400, 14
 
 
@@ -39,7 +49,7 @@ def views() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return *(image.astype(np.uint8) for image in noisy), truth
 
 
-def draw() -> Figure:
+def match() -> Figure:
     """Above: the matches of the shipped descriptor. Below: some of the patches that it saw."""
     first, second, truth = views()
     ways = partial(describe_keypoints, descriptor=pretrained()), opencv_rootsift
@@ -65,20 +75,40 @@ def near(made: PhotoMatch, truth: np.ndarray) -> np.ndarray:
     return np.linalg.norm(project(here, truth) - there, axis=1) < 3
 
 
-def origin() -> str:
-    """What the figure was made of: this file and the network; kept in the PNG."""
-    made_of = Path(__file__).read_bytes() + (WEIGHTS / "descriptor.safetensors").read_bytes()
-    return hashlib.sha256(made_of).hexdigest()
+def worth() -> Figure:
+    """The changes that were tuned, longer training, and another question, on one axis."""
+    plots.use_style()
+    test = side(DESCRIPTOR.resolved(), "test")
+    tasks = tasks_for(test, DESCRIPTOR.pairs, DESCRIPTOR.queries, DESCRIPTOR.distractors)
+    rootsift = evaluate(describe(baselines.rootsift, test["noisy"]), tasks).matching
+    return show.show_worth(recorded("descriptors"), rootsift)
+
+
+# What draws each, and what else it is made of.
+FIGURES = {
+    "match.png": (match, lambda: (WEIGHTS / "descriptor.safetensors").read_bytes()),
+    "worth.png": (worth, lambda: "".join(
+        map(inspect.getsource, (show.show_worth, plots.worth))
+    ).encode() + (FOLDER.parent / "results" / "descriptors.csv").read_bytes()),
+}
+
+
+def origin(name: str) -> str:
+    """What a figure was made of: this file and more; kept in the PNG."""
+    _, more = FIGURES[name]
+    return hashlib.sha256(Path(__file__).read_bytes() + more()).hexdigest()
 
 
 def main() -> None:
-    FIGURE.parent.mkdir(exist_ok=True)
-    draw().savefig(FIGURE, dpi=100)
-    told = PngInfo()
-    told.add_text("origin", origin())
-    picture = Image.open(FIGURE).convert("RGB").quantize(64)
-    picture.save(FIGURE, optimize=True, pnginfo=told)
-    print(f"{FIGURE}: {FIGURE.stat().st_size / 1000:.0f} kB")
+    FOLDER.mkdir(exist_ok=True)
+    for name, (draw, _) in FIGURES.items():
+        path = FOLDER / name
+        draw().savefig(path, dpi=100)
+        told = PngInfo()
+        told.add_text("origin", origin(name))
+        picture = Image.open(path).convert("RGB").quantize(64)
+        picture.save(path, optimize=True, pnginfo=told)
+        print(f"{path}: {path.stat().st_size / 1000:.0f} kB")
 
 
 if __name__ == "__main__":
