@@ -299,6 +299,43 @@ def test_false_alarms_by_hand(pairs, agree, area, expected):
     assert photos.false_alarms(twice, twice, np.arange(2 * pairs) % pairs < agree, 1.0) == found
 
 
+FAR_APART = np.random.RandomState(0).uniform(0, 900, (40, 2))
+MIRRORED = FAR_APART * [-1, 1] + [900, 0]
+
+
+@pytest.mark.parametrize(("first", "second", "reason"), [
+    (FAR_APART[:4], FAR_APART[:4], "too few matches: 4, and any 4 have a homography"),
+    (FAR_APART[:0], FAR_APART[:0], "too few matches: 0, and any 4 have a homography"),
+    (FAR_APART * [1, 0], FAR_APART * [1, 0], "no homography fits 4 of the 40 matches"),
+    (FAR_APART, FAR_APART[::-1], "no more matches agree than by chance: "),
+    (FAR_APART, MIRRORED, "a mirrored view: 40 of 40 matches agree once one of the photos is mirrored"),
+    (FAR_APART, FAR_APART, ""),
+])
+def test_without_a_homography_the_reason_is_told(first, second, reason):
+    homography, inliers, told = photos.homography_or_reason(first, second)
+    assert told.startswith(reason) and (told == "") == (homography is not None) == (reason == "")
+    assert inliers.any() == (reason == "")
+    assert np.array_equal(photos.fit_homography(first, second)[1], inliers)
+
+
+def test_what_chance_gives_is_told_with_its_number():
+    told = photos.homography_or_reason(FAR_APART, FAR_APART[::-1])[2]
+    agree = int(told.split("chance: ")[1].split(" of 40")[0])
+    assert 4 <= agree < 12 and "at most 0.01 are allowed" in told
+    expected = told.split("would give ")[1].split(" such")[0]
+    assert expected == "over 1000" or 0.01 < float(expected) < 1000
+
+
+@pytest.mark.parametrize(("second", "reason"), [
+    (PHOTO, ""), (np.full_like(PHOTO, 80), "too few keypoints: 99 in the first photo, 0 in the second"),
+    (read_photo("gravel"), "no more matches agree than by chance: "),
+])
+def test_two_photos_that_do_not_match_say_why(second, reason):
+    found = photos.match_photos(PHOTO, second, BY_PATCH, number=99)
+    assert found.reason.startswith(reason) and bool(found.reason) == bool(reason)
+    assert (found.homography is None) == (not found.inliers.any()) == bool(reason)
+
+
 def test_points_that_do_not_pair_are_refused():
     with pytest.raises(ValueError, match=r"points are \(5, 2\) and \(4, 2\)"):
         photos.fit_homography(np.ones((5, 2)), np.ones((4, 2)))
