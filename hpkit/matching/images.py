@@ -23,6 +23,8 @@ OTHERS = {
     r"PK\x03\x04": "a zip: unpack it",
 }
 
+HEIC = rb"....ftyp(hei|hev|mif1|msf1)"  # how such a file begins
+
 NODATA = 42113  # TIFF's tag of GDAL for the value of pixels without data
 
 SMALLEST = 32  # pixels a side
@@ -57,6 +59,43 @@ def read_image(
         raise ValueError(f"{name}: the image is damaged ({error})") from error
     _check_size(name, size, grey.size)
     return np.asarray(grey)
+
+
+def is_heic(path: str | Path) -> bool:
+    """Whether a file begins as a HEIC photo does; False for one that is not there."""
+    path = Path(path).expanduser()
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return bool(re.match(HEIC, file.read(12), re.DOTALL))
+
+
+def heic_as_pgm(path: str | Path, limit_megapixels: float = 50) -> bytes:
+    """A HEIC photo in grey, upright, as the bytes of a PGM file for `read_image`.
+
+    It takes the package pillow-heif. Raises ValueError where that is not installed, for
+    a photo with more megapixels, and for one that is damaged.
+    """
+    try:
+        import pillow_heif
+    except ImportError as error:
+        raise ValueError(
+            f"{path}: a HEIC photo, as iPhones take them: pip install 'hpkit[heic]', "
+            "or export it as JPEG"
+        ) from error
+    try:
+        photo = pillow_heif.open_heif(Path(path).expanduser())
+        width, height = photo.size
+        if width * height <= limit_megapixels * 1e6:
+            written = io.BytesIO()
+            photo.to_pillow().convert("L").save(written, "PPM")
+            return written.getvalue()
+    except Exception as error:  # libheif fails in any way
+        raise ValueError(f"{path}: the image is damaged ({error})") from error
+    raise TooLarge(
+        f"{path}: {width} × {height} pixels, expected at most {limit_megapixels:g} "
+        "megapixels"
+    )
 
 
 def _check_limits(limit_megapixels: float, longest: int) -> None:

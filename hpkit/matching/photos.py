@@ -145,7 +145,7 @@ def _why_not(
     if len(first) <= 4:
         return f"too few matches: {len(first)}, and any 4 have a homography"
     if homography is None:
-        return f"no homography fits 4 of the {len(first)} matches"
+        return f"no 4 of the {len(first)} matches fit a possible view"
     expected = false_alarms(first, second, inliers, threshold)
     if expected > FALSE_ALARMS:
         by_chance = f"{expected:.2g}" if expected < 1000 else "over 1000"
@@ -272,14 +272,28 @@ def match_photos(
     """
     keypoints = [detect(image, number) for image in (first, second)]
     described = [
-        compute(*both) for both in zip((first, second), keypoints, strict=True)
+        (keypoint_frames(points)[:, :2], compute(image, points))
+        for image, points in zip((first, second), keypoints, strict=True)
     ]
-    places = [keypoint_frames(points)[:, :2] for points in keypoints]
-    matches = match(*described, ratio=ratio)
+    return match_places(*described, ratio=ratio, threshold=threshold)
+
+
+def match_places(
+    first: tuple[np.ndarray, np.ndarray],
+    second: tuple[np.ndarray, np.ndarray],
+    *,
+    ratio: float | None = 0.9,
+    threshold: float = 3.0,
+) -> PhotoMatch:
+    """The second half of `match_photos`, for keypoints that are described already.
+
+    first, second: places (n, 2) in pixels, and their descriptors (n, d).
+    """
+    matches = match(first[1], second[1], ratio=ratio)
     homography, inliers, reason = homography_or_reason(
-        places[0][matches[:, 0]], places[1][matches[:, 1]], threshold
+        first[0][matches[:, 0]], second[0][matches[:, 1]], threshold
     )
-    if min(map(len, places)) <= 4:
-        here, there = map(len, places)
+    here, there = len(first[0]), len(second[0])
+    if min(here, there) <= 4:
         reason = f"too few keypoints: {here} in the first photo, {there} in the second"
-    return PhotoMatch(*places, matches, inliers, homography, reason)
+    return PhotoMatch(first[0], second[0], matches, inliers, homography, reason)

@@ -306,7 +306,7 @@ MIRRORED = FAR_APART * [-1, 1] + [900, 0]
 @pytest.mark.parametrize(("first", "second", "reason"), [
     (FAR_APART[:4], FAR_APART[:4], "too few matches: 4, and any 4 have a homography"),
     (FAR_APART[:0], FAR_APART[:0], "too few matches: 0, and any 4 have a homography"),
-    (FAR_APART * [1, 0], FAR_APART * [1, 0], "no homography fits 4 of the 40 matches"),
+    (FAR_APART * [1, 0], FAR_APART * [1, 0], "no 4 of the 40 matches fit a possible view"),
     (FAR_APART, FAR_APART[::-1], "no more matches agree than by chance: "),
     (FAR_APART, MIRRORED, "a mirrored view: 40 of 40 matches agree once one of the photos is mirrored"),
     (FAR_APART, FAR_APART, ""),
