@@ -38,7 +38,7 @@ def main(argv: list[str]) -> int:
     add = made.add_argument
     add("first", type=Path, metavar="A")
     add("second", type=Path, metavar="B")
-    add("--out", type=Path, metavar="FILE", help="draw the matches: .png, .jpg, .pdf, .svg")
+    add("--out", type=Path, metavar="FILE", help="draw the matches, as .png, .svg ...")
     add("--json", action="store_true", help="print one JSON object, no sentence")
     number = "of keypoints in each photo, at most (default: 500)"
     add("--number", type=int, default=500, metavar="N", help=number)
