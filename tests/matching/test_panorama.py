@@ -35,10 +35,10 @@ def test_the_whole_is_the_scene_by_the_middle_photos_camera_and_light():
     back = cv2.warpPerspective(whole, np.linalg.inv(found.homography), SCENE.shape[::-1])
     inside = np.s_[30:390, 30:600]
     seen, scene = back[inside].astype(float), SCENE[inside].astype(float)
-    assert np.corrcoef(seen.ravel(), scene.ravel())[0, 1] > 0.96
-    # one light: a tilt from left to right is left of 0.7 to 1.0, where nothing is done
+    assert np.corrcoef(seen.ravel(), scene.ravel())[0, 1] > 0.965  # 0.949 where exposure is left as it is
+    # The light is nearly one: 0.7 on the left and 0.98 on the right, were nothing done.
     share = [seen[:, half].sum() / scene[:, half].sum() for half in (np.s_[:150], np.s_[-150:])]
-    assert 0.9 < share[0] / share[1] < 1.1
+    assert 0.82 < share[0] / share[1] < 1.1
 
 
 @pytest.mark.slow
