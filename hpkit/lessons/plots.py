@@ -172,7 +172,11 @@ def show_matches(
 
 
 def show_panorama(
-    axes: Sequence[Axes], photos: Sequence[np.ndarray], whole: np.ndarray
+    axes: Sequence[Axes],
+    photos: Sequence[np.ndarray],
+    whole: np.ndarray,
+    *,
+    title: str = "One view",
 ) -> None:
     """Above the photos side by side, below what they make together; all are grey.
 
@@ -184,7 +188,7 @@ def show_panorama(
     for photo in photos:
         sheet[: len(photo), left : left + photo.shape[1]] = photo
         left += photo.shape[1] + 8
-    titles = (f"{len(photos)} photos, each in its own light", "One view, and no seam")
+    titles = (f"{len(photos)} photos, each in its own light", title)
     # A sky needs more greys than PHOTO has: the steps would look like seams.
     styles = (PHOTO, PHOTO | {"cmap": plt.get_cmap("gray", 64)})
     shown = zip(axes, (sheet, whole), styles, titles, strict=True)

@@ -17,15 +17,18 @@ WIDEST = 4  # times the photos' pixels together: a wider view is a wrong homogra
 
 
 def panorama(
-    photos: Sequence[np.ndarray], compute: Callable = describe_keypoints
+    photos: Sequence[np.ndarray],
+    compute: Callable = describe_keypoints,
+    *,
+    blend: bool = True,
 ) -> np.ndarray:
     """All photos in one, as the middle one's camera would have seen them.
 
     photos: two or three that overlap, from left to right, uint8 grey (h, w) or colour
     (h, w, 3): taken from one place, or of one flat thing. compute: as in
-    `match_photos`. -> uint8 (H, W), (H, W, 3) if one is in colour, black where no photo
-    looks. Raises ValueError where a photo does not match the middle one, with the
-    reason.
+    `match_photos`. blend: False leaves light and seams as they are. -> uint8 (H, W),
+    or (H, W, 3) if one is in colour, black where no photo looks. Raises ValueError
+    where a photo does not match the middle one, with the reason.
     """
     if not 2 <= len(photos) <= 3:
         raise ValueError(f"{len(photos)} photos, expected two or three")
@@ -41,7 +44,7 @@ def panorama(
         images.append(cv2.warpPerspective(photo, homography, size, **mirrored))
         nearest = {"flags": cv2.INTER_NEAREST}
         masks.append(cv2.warpPerspective(everywhere, homography, size, **nearest))
-    whole = _blended(images, masks)
+    whole = _blended(images, masks) if blend else _laid_over(images, masks)
     if any(photo.ndim == 3 for photo in photos):
         return whole
     return cv2.cvtColor(whole, cv2.COLOR_BGR2GRAY)
@@ -86,6 +89,14 @@ def _on_one_canvas(
         int(width),
         int(height),
     )
+
+
+def _laid_over(images: list[np.ndarray], masks: list[np.ndarray]) -> np.ndarray:
+    """Each image over those before it, where its mask is over 0."""
+    whole = np.zeros_like(images[0])
+    for image, mask in zip(images, masks, strict=True):
+        whole[mask > 0] = image[mask > 0]
+    return whole
 
 
 def _blended(images: list[np.ndarray], masks: list[np.ndarray]) -> np.ndarray:

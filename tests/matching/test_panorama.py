@@ -53,6 +53,19 @@ def test_colour_stays_and_two_photos_are_enough():
     assert np.abs(whole[..., 0] * 2.0 - whole[..., 2])[bright].mean() < 6
 
 
+def test_laid_over_each_other_each_photo_keeps_its_light():
+    dim = VIEWS[1] // 2
+    whole = panorama([dim, VIEWS[1][:, :250]], places, blend=False)
+    for columns, photo in ((np.s_[5:245], VIEWS[1]), (np.s_[255:295], dim)):  # the last is on top
+        off = whole[5:415, columns].astype(int) - photo[5:415, columns]
+        assert np.median(np.abs(off)) <= 1 and np.abs(off.mean()) < 1
+
+
+def places(image, points):
+    """Descriptors of photos that were cut from one: where a point lies."""
+    return np.array([point.pt for point in points])
+
+
 @pytest.mark.parametrize(("photos", "sentence"), [
     (VIEWS[:1], "1 photos, expected two or three"),
     (VIEWS * 2, "6 photos, expected two or three"),
