@@ -61,41 +61,47 @@ def read_image(
     return np.asarray(grey)
 
 
-def is_heic(path: str | Path) -> bool:
-    """Whether a file begins as a HEIC photo does; False for one that is not there."""
-    path = Path(path).expanduser()
-    if not path.is_file():
-        return False
-    with path.open("rb") as file:
-        return bool(re.match(HEIC, file.read(12), re.DOTALL))
+def is_heic(data: bytes | str | Path) -> bool:
+    """Whether a file, or its bytes, begins as a HEIC photo does."""
+    data, _ = _source(data)
+    return re.match(HEIC, _head(data), re.DOTALL) is not None
 
 
-def heic_as_pgm(path: str | Path, limit_megapixels: float = 50) -> bytes:
+def heic_as_pgm(data: bytes | str | Path, limit_megapixels: float = 50) -> bytes:
     """A HEIC photo in grey, upright, as the bytes of a PGM file for `read_image`.
 
     It takes the package pillow-heif. Raises ValueError where that is not installed, for
     a photo with more megapixels, and for one that is damaged.
     """
+    data, name = _source(data)
     try:
         import pillow_heif
     except ImportError as error:
         raise ValueError(
-            f"{path}: a HEIC photo, as iPhones take them: pip install 'hpkit[heic]', "
+            f"{name}: a HEIC photo, as iPhones take them: pip install 'hpkit[heic]', "
             "or export it as JPEG"
         ) from error
     try:
-        photo = pillow_heif.open_heif(Path(path).expanduser())
+        photo = pillow_heif.open_heif(data)
         width, height = photo.size
         if width * height <= limit_megapixels * 1e6:
             written = io.BytesIO()
             photo.to_pillow().convert("L").save(written, "PPM")
             return written.getvalue()
     except Exception as error:  # libheif fails in any way
-        raise ValueError(f"{path}: the image is damaged ({error})") from error
+        raise ValueError(f"{name}: the image is damaged ({error})") from error
     raise TooLarge(
-        f"{path}: {width} × {height} pixels, expected at most {limit_megapixels:g} "
+        f"{name}: {width} × {height} pixels, expected at most {limit_megapixels:g} "
         "megapixels"
     )
+
+
+def _head(data: bytes | Path) -> bytes:
+    """How a file begins."""
+    if isinstance(data, bytes):
+        return data[:12]
+    with data.open("rb") as file:
+        return file.read(12)
 
 
 def _check_limits(limit_megapixels: float, longest: int) -> None:

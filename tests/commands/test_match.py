@@ -87,10 +87,16 @@ def heic(photos, tmp_path):
 
 
 def test_a_heic_photo_is_read_upright(heic):
-    assert is_heic(heic) and not is_heic(heic.parent) and not is_heic("nowhere")
-    found = read_image(heic_as_pgm(heic))
-    assert found.shape == (512, 512)
-    assert np.abs(found.astype(int) - read_photo("camera")).mean() < 4
+    for data in (heic, str(heic), heic.read_bytes()):
+        assert is_heic(data)
+        found = read_image(heic_as_pgm(data))
+        assert found.shape == (512, 512)
+        assert np.abs(found.astype(int) - read_photo("camera")).mean() < 4
+
+
+@pytest.mark.parametrize("data", [b"", b"\xff\xd8\xff\xe0 a JPEG", b"\0\0\0\x1cftypavif"])
+def test_other_files_are_not_taken_for_heic(data):
+    assert not is_heic(data)
 
 
 def test_a_heic_photo_matches_like_any_other(photos, heic, capsys):
