@@ -1,7 +1,9 @@
 """Photos of different things: the recorded row is what this code gives, and nothing is hidden."""
 
+import alarms
 import numpy as np
 import pytest
+import readme
 
 from hpkit.data.photos import photo_table, read_photo
 from hpkit.experiments.arms import recorded
@@ -20,6 +22,10 @@ def test_every_kind_and_photo_is_recorded_and_every_pair_is_counted():
     assert set(table.weights) == {f"sha256 {card()['sha256'][:12]}"}
     others = table[table.kind != "mirror image"]
     assert (others.pairs == unrelated.FIRST * unrelated.SECOND).all()
+
+
+def test_the_table_of_false_alarms_is_fresh():
+    assert readme.table(alarms.COMMAND) == alarms.table(), "run tests/helpers/alarms.py"
 
 
 @pytest.mark.slow
