@@ -12,9 +12,14 @@ COMMAND = "tests/helpers/alarms.py"
 
 
 def table() -> str:
-    """A row for each kind of pair, and one for all; the intervals are Clopper and Pearson's."""
+    """A row for each kind of pair, and one for all that have nothing in common.
+
+    The intervals are Clopper and Pearson's.
+    """
     counts = recorded("unrelated").groupby("kind", sort=False)[["pairs", "alarms"]].sum()
-    counts.loc["**all**"] = counts.sum()
+    mirrored = counts.index == "mirror image"
+    counts.loc["nothing in common"] = counts[~mirrored].sum()
+    counts = counts.sort_values("pairs", ascending=False, kind="stable")
     rows = []
     for kind, (pairs, alarms) in counts.iterrows():
         sure = binomtest(int(alarms), int(pairs)).proportion_ci()
