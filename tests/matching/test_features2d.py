@@ -134,6 +134,8 @@ MATCHERS = {
 }
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(120)
 @pytest.mark.parametrize("matcher", MATCHERS)
 @pytest.mark.parametrize("name", ["camera", "china"])
 def test_a_program_of_opencvs_finds_the_known_homography(name, matcher):
