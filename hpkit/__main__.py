@@ -7,6 +7,7 @@ from keyword import iskeyword
 from hpkit import __version__
 
 COMMANDS = {  # in the order in which they are shown
+    "match": "find the same points in two photos, and say whether they match",
     "book": "run the notebooks without a browser, and make their site",
     "site": "make the site of the notebooks as they are",
     "download": "fetch HPatches, or its official task files",

@@ -4,6 +4,7 @@
   clinic      run the broken runs of chapter 13 and their healthy twins
   pretrained  train the shipped networks, and what they are compared with
   matching    match the test photos with changed copies of themselves
+  unrelated   match photos of different things: how often is that not noticed?
   graf        match a real pair of photos with a known homography
   keypoints   find the points of the embedded data sets
 
@@ -109,6 +110,23 @@ def matching(argv: list[str]) -> None:
     record(given.draws)
 
 
+def unrelated(argv: list[str]) -> None:
+    """`hpkit record unrelated`: match photos of different things, and count alarms.
+
+    A quarter of an hour on one core.
+
+    example:
+      hpkit record unrelated --second 8
+    """
+    made = parser(unrelated.__doc__)
+    second = {"type": int, "default": 8, "metavar": "N"}
+    made.add_argument("--second", help="pictures for each photo (default: 8)", **second)
+    given = made.parse_args(argv)
+    from hpkit.record.unrelated import record
+
+    record(given.second)
+
+
 def graf(argv: list[str]) -> None:
     """`hpkit record graf`: match a real pair of photos with a known homography.
 
@@ -147,6 +165,7 @@ KINDS: dict[str, Callable[[list[str]], None]] = {
     "clinic": clinic,
     "pretrained": pretrained,
     "matching": matching,
+    "unrelated": unrelated,
     "graf": graf,
     "keypoints": keypoints,
 }

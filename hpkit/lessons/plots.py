@@ -177,6 +177,33 @@ def show_matches(
     return ax
 
 
+def show_panorama(
+    axes: Sequence[Axes],
+    photos: Sequence[np.ndarray],
+    whole: np.ndarray,
+    *,
+    title: str = "One view",
+) -> None:
+    """Above the photos side by side, below what they make together; all are grey.
+
+    axes: two. photos: (h, w) each, 0..255. whole: (H, W).
+    """
+    height = max(map(len, photos))
+    width = sum(photo.shape[1] for photo in photos) + 8 * (len(photos) - 1)
+    sheet, left = np.full((height, width), np.nan), 0
+    for photo in photos:
+        sheet[: len(photo), left : left + photo.shape[1]] = photo
+        left += photo.shape[1] + 8
+    titles = (f"{len(photos)} photos, each in its own light", title)
+    # A sky needs more greys than PHOTO has: the steps would look like seams.
+    styles = (PHOTO, PHOTO | {"cmap": plt.get_cmap("gray", 64)})
+    shown = zip(axes, (sheet, whole), styles, titles, strict=True)
+    for ax, image, style, title in shown:
+        ax.imshow(image, **style)
+        ax.set_title(title)
+        ax.axis("off")
+
+
 def histogram(
     ax: Axes,
     values: dict[str, np.ndarray],

@@ -23,6 +23,8 @@ OTHERS = {
     r"PK\x03\x04": "a zip: unpack it",
 }
 
+HEIC = rb"....ftyp(hei|hev|mif1|msf1)"  # how such a file begins
+
 NODATA = 42113  # TIFF's tag of GDAL for the value of pixels without data
 
 SMALLEST = 32  # pixels a side
@@ -57,6 +59,49 @@ def read_image(
         raise ValueError(f"{name}: the image is damaged ({error})") from error
     _check_size(name, size, grey.size)
     return np.asarray(grey)
+
+
+def is_heic(data: bytes | str | Path) -> bool:
+    """Whether a file, or its bytes, begins as a HEIC photo does."""
+    data, _ = _source(data)
+    return re.match(HEIC, _head(data), re.DOTALL) is not None
+
+
+def heic_as_pgm(data: bytes | str | Path, limit_megapixels: float = 50) -> bytes:
+    """A HEIC photo in grey, upright, as the bytes of a PGM file for `read_image`.
+
+    It takes the package pillow-heif. Raises ValueError where that is not installed, for
+    a photo with more megapixels, and for one that is damaged.
+    """
+    data, name = _source(data)
+    try:
+        import pillow_heif
+    except ImportError as error:
+        raise ValueError(
+            f"{name}: a HEIC photo, as iPhones take them: pip install 'hpkit[heic]', "
+            "or export it as JPEG"
+        ) from error
+    try:
+        photo = pillow_heif.open_heif(data)
+        width, height = photo.size
+        if width * height <= limit_megapixels * 1e6:
+            written = io.BytesIO()
+            photo.to_pillow().convert("L").save(written, "PPM")
+            return written.getvalue()
+    except Exception as error:  # libheif fails in any way
+        raise ValueError(f"{name}: the image is damaged ({error})") from error
+    raise TooLarge(
+        f"{name}: {width} × {height} pixels, expected at most {limit_megapixels:g} "
+        "megapixels"
+    )
+
+
+def _head(data: bytes | Path) -> bytes:
+    """How a file begins."""
+    if isinstance(data, bytes):
+        return data[:12]
+    with data.open("rb") as file:
+        return file.read(12)
 
 
 def _check_limits(limit_megapixels: float, longest: int) -> None:

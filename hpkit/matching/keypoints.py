@@ -8,12 +8,14 @@ from functools import cache
 
 import cv2
 import numpy as np
+import torch
 from torch import nn
 
 from hpkit.data.geometry import MAGNIFICATION, PATCH, cut, rotation
 from hpkit.data.strips import shrink
 from hpkit.evaluation.baselines import hellinger
 from hpkit.evaluation.describe import describe
+from hpkit.evaluation.distances import as_array
 from hpkit.networks.pretrained import pretrained
 
 LARGEST = 32_766  # pixels a side that OpenCV's remap takes
@@ -162,6 +164,42 @@ def keypoint_frames(keypoints: Sequence[cv2.KeyPoint] | np.ndarray) -> np.ndarra
                 f"{angle}, expected finite numbers and a size over 0"
             )
     return np.array(rows, float).reshape(-1, 4)
+
+
+def laf_frames(
+    lafs: np.ndarray | torch.Tensor, magnification: float = MAGNIFICATION
+) -> np.ndarray:
+    """Local affine frames, as kornia has them, as rows for `describe_keypoints`.
+
+    lafs: (1, n, 2, 3) or (n, 2, 3), pixels, an array or a tensor. A frame is [A | c]:
+    it takes the patch, the square from -1 to 1, to c + A u in the photo, y down (the
+    convention of `kornia.feature.laf_from_center_scale_ori`, kornia 0.9). -> float (n,
+    4), rows of x, y, size, angle. Their regions, at the same magnification, are the
+    frames' own: they have the same centre and area, and are turned by the rotation
+    nearest to A. A stretch or a slant is left out. Angles run as OpenCV's do, against
+    kornia's. Raises ValueError for mirrored or flat frames, and for more images.
+    """
+    values = np.asarray(as_array(lafs), float)
+    if values.ndim == 4 and len(values) == 1:
+        values = values[0]
+    if values.ndim != 3 or values.shape[1:] != (2, 3):
+        raise ValueError(
+            f"lafs are {values.shape}, expected (1, n, 2, 3), the frames of one image"
+        )
+    affine, centre = values[:, :, :2], values[:, :, 2]
+    with np.errstate(invalid="ignore"):  # of what is not finite, which is refused
+        area = np.linalg.det(affine)
+    good = np.isfinite(values).all((1, 2)) & (area > 0)
+    if not good.all():
+        number = int(np.argmin(good))
+        raise ValueError(
+            f"laf {number} is {values[number].tolist()}, expected finite numbers and a "
+            "determinant over 0: it is flat or mirrored"
+        )
+    size = 2 * np.sqrt(area) / magnification
+    across = affine[:, 1, 0] - affine[:, 0, 1]
+    angle = np.degrees(np.arctan2(across, affine[:, 0, 0] + affine[:, 1, 1]))
+    return np.column_stack([centre, size, angle % 360])
 
 
 def _grey(image: np.ndarray) -> np.ndarray:

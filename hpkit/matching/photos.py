@@ -86,11 +86,38 @@ def fit_homography(
     and Bolles 1981) as OpenCV's USAC has it, with the score of MAGSAC++ (Barath,
     Noskova, Ivashechkin and Matas, CVPR 2020). The same seed gives the same answer.
     """
+    homography, inliers, _ = homography_or_reason(first, second, threshold, seed)
+    return homography, inliers
+
+
+def homography_or_reason(
+    first: np.ndarray, second: np.ndarray, threshold: float = 3.0, seed: int = 0
+) -> tuple[np.ndarray | None, np.ndarray, str]:
+    """As `fit_homography`, and why there is no homography: "" where there is one."""
     first, second = (as_array(part).astype(np.float64) for part in (first, second))
     if first.shape != second.shape or first.ndim != 2 or first.shape[1] != 2:
         raise ValueError(
             f"points are {first.shape} and {second.shape}, expected (m, 2) twice"
         )
+    homography, inliers = _most_agreed(first, second, threshold, seed)
+    reason = _why_not(homography, inliers, first, second, threshold)
+    if not reason:
+        return homography, inliers, ""
+    # OpenCV tries no four pairs that see a mirror image: is this one?
+    flipped = first * [-1, 1]
+    found, agree = _most_agreed(flipped, second, threshold, seed)
+    if not _why_not(found, agree, flipped, second, threshold):
+        reason = (
+            f"a mirrored view: {agree.sum()} of {len(first)} matches agree once one of "
+            "the photos is mirrored"
+        )
+    return None, np.zeros(len(first), bool), reason
+
+
+def _most_agreed(
+    first: np.ndarray, second: np.ndarray, threshold: float, seed: int
+) -> tuple[np.ndarray | None, np.ndarray]:
+    """RANSAC's homography, however few agree with it, and who agrees."""
     nobody = None, np.zeros(len(first), bool)
     if len(first) < 4:
         return nobody
@@ -104,12 +131,32 @@ def fit_homography(
         return nobody
     if homography is None or not np.isfinite(homography).all():
         return nobody
-    inliers = mask.ravel().astype(bool)
-    if mirrors(homography, first[inliers]) or (
-        false_alarms(first, second, inliers, threshold) > FALSE_ALARMS
-    ):
-        return nobody
-    return homography, inliers
+    return homography, mask.ravel().astype(bool)
+
+
+def _why_not(
+    homography: np.ndarray | None,
+    inliers: np.ndarray,
+    first: np.ndarray,
+    second: np.ndarray,
+    threshold: float,
+) -> str:
+    """Why a homography is worth nothing, or "" where it is worth something."""
+    if len(first) <= 4:
+        return f"too few matches: {len(first)}, and any 4 have a homography"
+    if homography is None:
+        return f"no 4 of the {len(first)} matches fit a possible view"
+    expected = false_alarms(first, second, inliers, threshold)
+    if expected > FALSE_ALARMS:
+        by_chance = f"{expected:.2g}" if expected < 1000 else "over 1000"
+        return (
+            f"no more matches agree than by chance: {inliers.sum()} of {len(first)}, "
+            f"and chance alone would give {by_chance} such homographies, at most "
+            f"{FALSE_ALARMS:g} are allowed"
+        )
+    if mirrors(homography, first[inliers]):
+        return "a mirrored view: some of the matches that agree are seen from behind"
+    return ""
 
 
 def false_alarms(
@@ -192,7 +239,7 @@ class PhotoMatch:
 
     first, second: all their keypoints, (n, 2) and (k, 2) pixels. matches: (m, 2)
     indexes into them. inliers: bool (m,), which matches agree with homography, (3, 3)
-    or None.
+    or None. reason: why there is none, "" where there is one.
     """
 
     first: np.ndarray
@@ -200,6 +247,7 @@ class PhotoMatch:
     matches: np.ndarray
     inliers: np.ndarray
     homography: np.ndarray | None
+    reason: str = ""
 
     def pairs(self) -> tuple[np.ndarray, np.ndarray]:
         """The matched points, (m, 2) pixels in the first photo and in the second."""
@@ -224,11 +272,28 @@ def match_photos(
     """
     keypoints = [detect(image, number) for image in (first, second)]
     described = [
-        compute(*both) for both in zip((first, second), keypoints, strict=True)
+        (keypoint_frames(points)[:, :2], compute(image, points))
+        for image, points in zip((first, second), keypoints, strict=True)
     ]
-    places = [keypoint_frames(points)[:, :2] for points in keypoints]
-    matches = match(*described, ratio=ratio)
-    homography, inliers = fit_homography(
-        places[0][matches[:, 0]], places[1][matches[:, 1]], threshold
+    return match_places(*described, ratio=ratio, threshold=threshold)
+
+
+def match_places(
+    first: tuple[np.ndarray, np.ndarray],
+    second: tuple[np.ndarray, np.ndarray],
+    *,
+    ratio: float | None = 0.9,
+    threshold: float = 3.0,
+) -> PhotoMatch:
+    """The second half of `match_photos`, for keypoints that are described already.
+
+    first, second: places (n, 2) in pixels, and their descriptors (n, d).
+    """
+    matches = match(first[1], second[1], ratio=ratio)
+    homography, inliers, reason = homography_or_reason(
+        first[0][matches[:, 0]], second[0][matches[:, 1]], threshold
     )
-    return PhotoMatch(*places, matches, inliers, homography)
+    here, there = len(first[0]), len(second[0])
+    if min(here, there) <= 4:
+        reason = f"too few keypoints: {here} in the first photo, {there} in the second"
+    return PhotoMatch(first[0], second[0], matches, inliers, homography, reason)

@@ -47,7 +47,15 @@ def test_the_record_command_names_everything_that_can_be_recorded(capsys):
 @pytest.mark.parametrize(
     ("request_", "sentence"),
     [
-        ("bok", "hpkit: no command 'bok', expected one of book, site, "),
+        ("bok", "hpkit: no command 'bok', expected one of match, book, site, "),
+        ("match a.jpg", "hpkit match: the following arguments are required: B"),
+        ("match a.jpg b.jpg", "hpkit match: a.jpg: not found"),
+        ("match a.jpg b.jpg --number 4", "--number is 4, expected at least 5"),
+        ("match a.jpg b.jpg --number x", "argument --number: invalid int value: 'x'"),
+        ("match a.jpg b.jpg --ratio 1.5", "--ratio is 1.5, expected over 0 and at most"),
+        ("match a.jpg b.jpg --ratio nan", "--ratio is nan, expected over 0 and at most"),
+        ("match a.jpg b.jpg --out m.gif2", "--out is m.gif2, expected it to end in .png,"),
+        ("match a.jpg b.jpg --out no/m.png", "--out is no/m.png: no is no folder"),
         ("--hlep", "hpkit: no command '--hlep', expected one of "),
         ("book --jobs 0", "hpkit book: argument --jobs: invalid choice: 0 "),
         ("book 99_none", "99_none.ipynb: no such notebook"),

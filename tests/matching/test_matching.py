@@ -133,6 +133,59 @@ def test_colour_is_read_in_opencvs_order(points):
     assert np.array_equal(*(keypoints.keypoint_patches(i, point) for i in (colour, grey)))
 
 
+def laf(x, y, scale, turn, stretch=1.0):
+    """[A | c] by hand; turn: degrees from x to y, so clockwise on the screen."""
+    cos, sin = np.cos(np.radians(turn)), np.sin(np.radians(turn))
+    turned = np.array([[cos, -sin], [sin, cos]])
+    return np.column_stack([turned @ np.diag([scale * stretch, scale / stretch]), [x, y]])
+
+
+def test_local_affine_frames_become_keypoints():
+    lafs = np.stack([laf(100, 90, 20, 0), laf(300, 200, 12.5, 30), laf(250, 77, 16, 359)])
+    expected = [(100, 90, 8, 0), (300, 200, 5, 30), (250, 77, 6.4, 359)]
+    for given in (lafs, lafs[None], torch.tensor(lafs)[None].float()):
+        assert np.allclose(keypoints.laf_frames(given), expected, atol=1e-4)
+    assert np.allclose(keypoints.laf_frames(lafs, 10), np.array(expected) * [1, 1, 0.5, 1])
+    assert keypoints.laf_frames(np.empty((1, 0, 2, 3))).shape == (0, 4)
+    # a quarter turn takes the patch's x axis, its first column, downwards
+    assert np.allclose(keypoints.laf_frames([[[0, -10, 5], [10, 0, 6]]]), [[5, 6, 4, 90]])
+
+
+def test_a_stretched_frame_keeps_its_centre_area_and_nearest_turn():
+    stretched = keypoints.laf_frames(laf(100, 90, 20, 40, 1.5)[None])
+    assert np.allclose(stretched, [(100, 90, 8, 40)])
+
+
+def test_frames_and_their_keypoints_show_the_same_patch(points):
+    rows = keypoints.keypoint_frames(points)
+    lafs = np.stack([laf(x, y, MAGNIFICATION * size / 2, angle) for x, y, size, angle in rows])
+    assert np.allclose(keypoints.laf_frames(lafs), rows)
+    assert np.array_equal(BY_PATCH(PHOTO, keypoints.laf_frames(lafs)), BY_PATCH(PHOTO, points))
+
+
+def test_kornia_cuts_the_same_patches():
+    feature = pytest.importorskip("kornia.feature")
+    centres = torch.tensor([[[200.0, 180], [300.5, 240.25], [150, 333]]])
+    scales = torch.tensor([12.0, 20, 30]).view(1, 3, 1, 1)
+    lafs = feature.laf_from_center_scale_ori(centres, scales, torch.tensor([[[0.0], [40], [-120]]]))
+    theirs = feature.extract_patches_simple(torch.tensor(PHOTO)[None, None].float(), lafs, PS=65)
+    theirs = shrink(theirs[0, :, 0].round().byte().numpy().reshape(-1, 65)).reshape(-1, 32, 32)
+    ours = keypoints.keypoint_patches(PHOTO, keypoints.laf_frames(lafs))
+    assert np.abs(ours.astype(int) - theirs).max() <= 2
+    assert np.allclose(keypoints.laf_frames(lafs)[:, 3], [0, 320, 120], atol=1e-3)
+
+
+@pytest.mark.parametrize(("lafs", "sentence"), [
+    (np.ones((2, 3)), r"lafs are \(2, 3\), expected \(1, n, 2, 3\)"),
+    (np.ones((2, 5, 2, 3)), r"lafs are \(2, 5, 2, 3\), expected"),
+    ([[[1, 0, 5], [0, 1, 5]], [[1, 0, 5], [0, -1, 5]]], r"laf 1 is .* it is flat or mirrored"),
+    ([[[1, 1, 5], [1, 1, 5]]], "laf 0 is"), ([[[np.nan, 0, 5], [0, 1, 5]]], "laf 0 is"),
+])
+def test_other_frames_are_refused(lafs, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        keypoints.laf_frames(lafs)
+
+
 @pytest.mark.parametrize(("image", "hint"), [
     (PHOTO / 255, "float64"), (PHOTO[:0], "expected uint8"), (PHOTO[..., None], "(512, 512, 1)"),
     ([[1]], "list"), (np.zeros((4, 4, 4), np.uint8), "(4, 4, 4)")])
@@ -297,6 +350,43 @@ def test_false_alarms_by_hand(pairs, agree, area, expected):
     assert found == pytest.approx(expected)
     twice = np.concatenate([points, points])  # the same corners, found at another angle
     assert photos.false_alarms(twice, twice, np.arange(2 * pairs) % pairs < agree, 1.0) == found
+
+
+FAR_APART = np.random.RandomState(0).uniform(0, 900, (40, 2))
+MIRRORED = FAR_APART * [-1, 1] + [900, 0]
+
+
+@pytest.mark.parametrize(("first", "second", "reason"), [
+    (FAR_APART[:4], FAR_APART[:4], "too few matches: 4, and any 4 have a homography"),
+    (FAR_APART[:0], FAR_APART[:0], "too few matches: 0, and any 4 have a homography"),
+    (FAR_APART * [1, 0], FAR_APART * [1, 0], "no 4 of the 40 matches fit a possible view"),
+    (FAR_APART, FAR_APART[::-1], "no more matches agree than by chance: "),
+    (FAR_APART, MIRRORED, "a mirrored view: 40 of 40 matches agree once one of the photos is mirrored"),
+    (FAR_APART, FAR_APART, ""),
+])
+def test_without_a_homography_the_reason_is_told(first, second, reason):
+    homography, inliers, told = photos.homography_or_reason(first, second)
+    assert told.startswith(reason) and (told == "") == (homography is not None) == (reason == "")
+    assert inliers.any() == (reason == "")
+    assert np.array_equal(photos.fit_homography(first, second)[1], inliers)
+
+
+def test_what_chance_gives_is_told_with_its_number():
+    told = photos.homography_or_reason(FAR_APART, FAR_APART[::-1])[2]
+    agree = int(told.split("chance: ")[1].split(" of 40")[0])
+    assert 4 <= agree < 12 and "at most 0.01 are allowed" in told
+    expected = told.split("would give ")[1].split(" such")[0]
+    assert expected == "over 1000" or 0.01 < float(expected) < 1000
+
+
+@pytest.mark.parametrize(("second", "reason"), [
+    (PHOTO, ""), (np.full_like(PHOTO, 80), "too few keypoints: 99 in the first photo, 0 in the second"),
+    (read_photo("gravel"), "no more matches agree than by chance: "),
+])
+def test_two_photos_that_do_not_match_say_why(second, reason):
+    found = photos.match_photos(PHOTO, second, BY_PATCH, number=99)
+    assert found.reason.startswith(reason) and bool(found.reason) == bool(reason)
+    assert (found.homography is None) == (not found.inliers.any()) == bool(reason)
 
 
 def test_points_that_do_not_pair_are_refused():
