@@ -11,6 +11,7 @@ COMMANDS = {  # in the order in which they are shown
     "book": "run the notebooks without a browser, and make their site",
     "site": "make the site of the notebooks as they are",
     "download": "fetch HPatches, or its official task files",
+    "export": "write a shipped network as an ONNX file, for use without Python",
     "evaluate": "score descriptor files as the official benchmark does",
     "class": "pack the notebooks for students: no solutions, no outputs",
     "marks": "run what students hand in, and tell who solved what",

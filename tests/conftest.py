@@ -26,6 +26,10 @@ from hpkit.lessons.solutions import solutions
 os.environ["HPKIT_DATA"] = str(photos_folder().parent)
 _own = tempfile.TemporaryDirectory(prefix="hpkit-tests-")
 os.environ["HPKIT_CACHE"] = _own.name
+# A site that a test builds downloads nothing: no one listens at this port. One test asks the
+# registry that the user has.
+os.environ.setdefault("HPKIT_TESTS_NPM", os.environ.get("npm_config_registry", ""))  # noqa: SIM112
+os.environ["npm_config_registry"] = "http://127.0.0.1:9"  # noqa: SIM112, npm's own name
 
 @pytest.fixture(autouse=True)
 def style():

@@ -137,7 +137,8 @@ REGISTRIES = {
     "evaluation.baselines:BASELINES": "raw pixels|SIFT|RootSIFT",
     "evaluation.baselines:FILTERS": "non-local means",
     "experiments.claims:CLAIMS": "C1 C2 C3 C4a C4b C5 C6 C7 C8 C9 C10 C11 C12",
-    "__main__:COMMANDS": "match book site download evaluate class marks colab record",
+    "__main__:COMMANDS":
+        "match book site download export evaluate class marks colab record",
 }
 
 

@@ -28,6 +28,12 @@ WIDGET = "application/vnd.jupyter.widget-view+json"
 BADGES = re.compile(r"^\[!\[.*\n\n", re.M)
 FENCED = re.compile(r"(^```.*?^```)", re.M | re.S)
 LINK = re.compile(r"(?<!!)\[([^]]+)\]\(([\w./-]*[./][\w./-]*)(#[\w-]+)?\)")
+SEE = "see"  # the folder of the page that runs the network
+SEE_LINK = f'''
+<p class="see"><a href="{SEE}/index.html"><strong>See for yourself</strong>: point at
+something in one photo, and the network finds it in another one, here in your
+browser.</a></p>
+'''
 TIMES = "The seconds beside a title are those of the run that made these pages.\n"
 
 
@@ -124,8 +130,22 @@ def entry(
     return "\n".join(["", *lines, ""])
 
 
-def write_sources(results: list[Result], out: Path) -> Path:
-    """The folder that Sphinx reads: notebooks, pages and a first page."""
+def page_that_sees() -> dict[str, bytes]:
+    """The files of `seeing.page_files`; none, and a line that says why, if it fails."""
+    from hpkit.book.seeing import page_files
+
+    try:
+        return page_files()
+    except (OSError, ValueError) as error:
+        print(f"without the page that runs the network: {error}")
+        return {}
+
+
+def write_sources(results: list[Result], out: Path, sees: bool = False) -> Path:
+    """The folder that Sphinx reads: notebooks, pages and a first page.
+
+    sees: whether the first page leads to the one that runs the network.
+    """
     source = out / "source"
     shutil.rmtree(source, ignore_errors=True)
     for folder in ("notebooks/pages", "covers"):
@@ -152,6 +172,7 @@ def write_sources(results: list[Result], out: Path) -> Path:
     parts += ["\n".join(["", "```{toctree}", ":hidden:", "", *toctree, "```", ""])]
     index = (HERE / "index.md").read_text(encoding="utf-8")
     index = index.replace("<!-- chapters -->\n", "".join(parts))
+    index = index.replace("<!-- see -->\n", SEE_LINK if sees else "")
     (source / "index.md").write_text(index, encoding="utf-8")
     return source
 
@@ -159,14 +180,21 @@ def write_sources(results: list[Result], out: Path) -> Path:
 def build(results: list[Result], out: Path) -> Path:
     """Make `out/html` of the notebooks in `out/notebooks` and of the pages.
 
-    Gives the path of its first page. Sphinx's warnings are printed.
+    Gives the path of its first page. Sphinx's warnings are printed. The page that runs
+    the network is left out, with a line, where its runtime cannot be had.
     """
-    source, html, warnings = write_sources(results, out), out / "html", io.StringIO()
+    seen = page_that_sees()
+    source = write_sources(results, out, bool(seen))
+    html, warnings = out / "html", io.StringIO()
     shutil.rmtree(html, ignore_errors=True)
     folders = source, HERE, html, source / ".doctrees"
     with docutils_namespace():  # a second build in one process is as clean as the first
         Sphinx(*folders, "html", status=None, warning=warnings).build()
     print(strip_escape_sequences(warnings.getvalue()), end="", file=sys.stderr)
+    for name, content in seen.items():
+        target = html / SEE / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(content)
     return html / "index.html"
 
 

@@ -1,5 +1,8 @@
 """`hpkit site`: make the site of the notebooks as they are, without running them.
 
+For its page that runs the network, onnxruntime-web is downloaded once, 33 MB. Without a
+network, the site is made without that page.
+
 example:
   hpkit site --out build/book            its first page: build/book/html/index.html
 """

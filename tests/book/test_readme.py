@@ -17,6 +17,7 @@ import cv2
 import examples
 import figures
 import modules
+import onnx  # noqa: F401, before a stand-in for `google`, of which it needs a part
 import pytest
 import readme
 import yaml

@@ -61,6 +61,8 @@ def test_the_record_command_names_everything_that_can_be_recorded(capsys):
         ("book 99_none", "99_none.ipynb: no such notebook"),
         ("site 99_none", "99_none.ipynb: no such notebook"),
         ("download photos", "hpkit download: argument what: invalid choice: 'photos'"),
+        ("export", "hpkit export: the following arguments are required: FILE"),
+        ("export a.onnx --network x", "hpkit export: argument --network: invalid choi"),
         ("evaluate d.npz", "hpkit evaluate: the following arguments are required: --t"),
         ("class one two", "hpkit class: unrecognized arguments: two"),
         ("marks", "hpkit marks: the following arguments are required: FOLDER"),
