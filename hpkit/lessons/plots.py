@@ -59,7 +59,7 @@ COLOURS = {
     "fresh seeds, averaged weights": _palette["orange"],
 }
 
-# Of what each change was worth: baseline, tuning, longer training, another question.
+# Of what each change was worth: baseline, tuning, longer training, another recipe.
 WORTH = ("0.35", _palette["blue"], _palette["purple"], _palette["green"])
 
 GREY = {"cmap": "gray", "vmin": 0, "vmax": 255, "interpolation": "nearest"}
@@ -430,13 +430,14 @@ def worth(ax: Axes, groups: dict[str, dict[str, pd.Series]], rootsift: float) ->
 
 
 def _gains(groups: dict[str, dict[str, pd.Series]]) -> str:
-    """The gains over the baseline: of what was tuned, and the largest of the last."""
+    """The gains over the baseline: of what was tuned, and the ends of the last."""
     (start,), tuned, *_, last = (
         [scores.mean() for scores in arms.values()] for arms in groups.values()
     )
     return (
         f"The tuned changes: {min(tuned) - start:+.2f} to {max(tuned) - start:+.2f}. "
-        f"Another question: {max(last) - start:+.2f}"
+        f"Another recipe: {min(last) - start:+.2f}, trained for longer "
+        f"{max(last) - start:+.2f}"
     )
 
 

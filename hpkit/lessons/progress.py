@@ -35,19 +35,19 @@ VERDICTS = (HOLDS, FAILS, OPEN)
 RIGHT, WRONG, NOT_ATTEMPTED = "right", "wrong", "not attempted"
 
 
-def predict(claim: str, verdict: str, confidence: float = ...) -> None:
+def predict(claim: str, verdict: str = ..., confidence: float = ...) -> None:
     """Bet on a verdict before the reveal, with a confidence from 1/3 (a guess) to 1.
 
     verdict: "holds", "does not hold" or "undecided". The last bet on each claim is
-    kept. While the confidence is `...`, there is no bet. Raises ValueError for a claim
+    kept. While one of the two is `...`, there is no bet. Raises ValueError for a claim
     that the book does not make, another verdict, and a confidence outside 1/3..1.
     """
     claim = claim_named(claim)
-    if verdict not in VERDICTS:
+    if verdict is not ... and verdict not in VERDICTS:
         raise ValueError(
             f"{claim}: no verdict {verdict!r}, expected one of {', '.join(VERDICTS)}"
         )
-    if confidence is ...:
+    if verdict is ... or confidence is ...:
         say(
             f"– {claim}: not predicted yet (write your verdict and confidence, "
             "0.33 to 1)"

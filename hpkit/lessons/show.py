@@ -142,7 +142,7 @@ def show_worth(table: pd.DataFrame, rootsift: float) -> Figure:
 
     table: recorded runs of descriptors. rootsift: its matching mAP on the same test
     patches. Rows are the baseline, each tuned change alone and all together, longer
-    training, and another question: hardest negatives, and the best recipe.
+    training, and another recipe: hardest negatives first, then all that helped.
     """
     rungs = ladder()
     groups = {
@@ -157,8 +157,8 @@ def show_worth(table: pd.DataFrame, rootsift: float) -> Figure:
             )
             for times in (4, 16)
         },
-        "another question": {
-            "unit length, hardest negatives": arm(table, rungs["hardest negatives"]),
+        "another recipe": {
+            "normalised, hardest negatives": arm(table, rungs["hardest negatives"]),
             "the best recipe, a tenth of it": arm(
                 table, rungs["best recipe, a tenth of it"]
             ),
