@@ -183,6 +183,7 @@ def cache(tmp_path, monkeypatch):
 
 
 def test_the_last_bet_on_a_claim_is_kept_for_this_user(cache, capsys, monkeypatch):
+    progress.predict("C1", ..., ...)
     progress.predict("C1", "holds", ...)
     assert not cache.exists() and capsys.readouterr().out.startswith("– C1")
     progress.predict("C1", "holds", 0.6)
