@@ -169,7 +169,7 @@ def show_worth(table: pd.DataFrame, rootsift: float) -> Figure:
         group: {name: runs.matching for name, runs in rows.items() if len(runs)}
         for group, rows in groups.items()
     }
-    figure, ax = plt.subplots(figsize=(9, 5.2), dpi=120)
+    figure, ax = plt.subplots(figsize=(9, 5.2), dpi=100)
     plots.worth(ax, scores, rootsift)
     return figure
 

@@ -109,7 +109,7 @@ def test_without_a_network_one_sentence_names_all_that_is_missing(kornia, cache)
     found, said = available(DESCRIPTORS)
     assert found == {} and not cache.exists()
     assert said == (f"Left out: HardNet, SOSNet, HyNet. No weights: {NOBODY} did not answer "
-                    "(ConnectionError); once there is a network, run this again.")
+                    "(ConnectionError); once you are online, run this again.")
 
 
 def test_without_kornia_the_sentence_says_how_to_get_it(monkeypatch):
