@@ -227,8 +227,8 @@ def _weights(source: str, file: str) -> Path:
         answer = requests.get(url, timeout=TIMEOUT)
     except requests.RequestException as error:
         raise PeerMissing(
-            f"No weights: {source} did not answer ({type(error).__name__}); once there "
-            "is a network, run this again",
+            f"No weights: {source} did not answer ({type(error).__name__}); once you "
+            "are online, run this again",
             final=True,
         ) from error
     if not answer.ok:
