@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 from tiny import EMULATED
 
-from hpkit.experiments.arms import arm, judge, recorded
-from hpkit.experiments.claims import CLAIMS, DENOISER, DESCRIPTOR
+from hpkit.experiments.arms import answers, arm, judge, recorded
+from hpkit.experiments.claims import CLAIMS, DENOISER, DESCRIPTOR, QUESTIONS, SEEDS
 from hpkit.experiments.configs import REVISION, DenoiserConfig, DescriptorConfig
 from hpkit.experiments.runs import run
 from hpkit.record import reference
@@ -33,6 +33,24 @@ def test_results_are_whole(name):
     measured = [*SCORES[name], "loss", "val_loss", "seconds"]
     assert finished[measured].notna().all(axis=None)
     assert set(finished.key) <= set(recorded("histories").key)
+
+
+def test_fresh_runs_are_whole_and_of_one_block():
+    """Eight seeds of each arm that has any, both scores, one precision and one machine."""
+    table = recorded("averaged")
+    configs = [DenoiserConfig.from_row(row) for row in table.to_dict("records")]
+    assert len({reference.identity(config) for config in configs}) == len(table)
+    assert [config.key() for config in configs] == list(table.key)
+    assert (table.revision == REVISION).all() and (table.averaged == 0.2).all()
+    assert table[["test_mae", "test_mae_averaged", "machine"]].notna().all(axis=None)
+    assert table.precision.nunique() == table.machine.nunique() == 1
+    seeds = table.groupby(["optimizer", "depth", "batch_size", "init"]).seed.agg(sorted)
+    assert all(found == list(SEEDS) for found in seeds)
+
+
+def test_the_questions_on_optimizers_have_had_their_first_look():
+    found = answers(recorded("averaged"), QUESTIONS["optimizers"])
+    assert (found.seeds == 8).all() and set(found.answer) == {"better", "worse", "open"}
 
 
 def test_every_epoch_of_a_training_is_recorded_once():
