@@ -41,7 +41,7 @@ CELL = """\
 import numpy as np
 from descriptor import describe
 
-patches = np.load("patches.npy")
+patches = np.load("patches.npy", allow_pickle=False)
 found = np.ascontiguousarray(describe(patches), dtype=np.float32)
 np.save("../handed.npy", found)
 """
