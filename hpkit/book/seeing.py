@@ -33,7 +33,8 @@ PARTS = {
 SEEN = (40, 90, 580, 450)  # of the other view: with less black around it
 
 PAGODA = (
-    'Pagoda: photo by <a href="https://www.flickr.com/photos/danielbuechele/6061409035/">'
+    'Pagoda: photo by <a href="https://www.flickr.com/photos/danielbuechele/'
+    '6061409035/">'
     "danielbuechele</a>, CC BY 2.0; the second view is computed from it, so the true "
     "place is known."
 )
