@@ -30,6 +30,12 @@ SINGLE = {  # the changes that the final model unites, each alone
 
 FINAL = {name: value for change in SINGLE.values() for name, value in change.items()}
 
+# What the coursework's recipe lacks. Between unit vectors a mean over 128 dimensions
+# hardly differs, so the distance is Euclidean.
+UNIT = {"unit": True, "reduce": "root"}
+
+HARD = {"objective": "hardest"}
+
 mae = partial(Contrast, base=DENOISER, score="test_mae", smallest=0.1)
 
 mAP = partial(Contrast, base=DESCRIPTOR, score="matching", smallest=0.005)
@@ -327,6 +333,21 @@ QUESTIONS: dict[str, tuple[Contrast, ...]] = {
         ("nadam", "rmsprop"),
     ),
     "depth": _between(denoises, "depth", (8, 4), label="depth {}"),
+    "culprit": (
+        matches("hardest negatives over random ones", a=HARD),
+        matches("unit length over none", a=UNIT),
+        matches("both over the baseline", a=UNIT | HARD),
+        matches("both over hardest negatives", a=UNIT | HARD, b=HARD),
+        matches("both over unit length", a=UNIT | HARD, b=UNIT),
+    ),
+    "source": (
+        matches("denoised over clean", b={"source": "clean"}),
+        matches(
+            "denoised over noisy",
+            b={"source": "noisy", "test_source": "noisy"},
+        ),
+    ),
+    "sequences": (denoises("all sequences over 3", a={"sequences": None}),),
     "batch size": (
         *_between(denoises, "batch_size", (32, 50), (50, 512), label="a batch of {}"),
         denoises("at 60 updates: a batch of 50 over 512", a=_sized(50), b=_sized(512)),
@@ -338,14 +359,6 @@ QUESTIONS: dict[str, tuple[Contrast, ...]] = {
         ("orthogonal", "he_normal"),
         ("xavier_normal", "he_normal"),
         ("lecun_uniform", "orthogonal"),
-    ),
-    "sequences": (denoises("all sequences over 3", a={"sequences": None}),),
-    "source": (
-        matches("denoised over clean", b={"source": "clean"}),
-        matches(
-            "denoised over noisy",
-            b={"source": "noisy", "test_source": "noisy"},
-        ),
     ),
     "final model": (
         matches("final over the baseline", a=FINAL),

@@ -7,7 +7,7 @@ what the descriptor makes of its patches.
 
 from dataclasses import replace
 
-from hpkit.experiments.claims import DENOISER, DESCRIPTOR, FINAL
+from hpkit.experiments.claims import DENOISER, DESCRIPTOR, FINAL, UNIT
 from hpkit.experiments.configs import DenoiserConfig, DescriptorConfig, varied
 
 MODEL = varied(DESCRIPTOR, **FINAL)  # the coursework's final model ...
@@ -20,9 +20,6 @@ ITS_DENOISER = replace(  # ... and the denoiser in it
         if name.startswith("denoiser_")
     },
 )
-
-# Between unit vectors a mean over 128 dimensions hardly differs.
-UNIT = {"unit": True, "reduce": "root"}
 
 OWN = {"test_source": "noisy"}  # where the network itself copes with the noise
 
