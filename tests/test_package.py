@@ -102,6 +102,7 @@ def test_public_names_are_documented_and_typed(path):
             assert node.returns is not None and not untyped, f"{node.name}: {untyped or 'returns'}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("code", [
     "import hpkit, hpkit.data.sets, hpkit.data.photos, hpkit.lessons.widgets",
     "import hpkit.__main__, hpkit.book.executed",

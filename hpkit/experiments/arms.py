@@ -210,6 +210,7 @@ def answers(table: pd.DataFrame, contrasts: Iterable[Contrast]) -> pd.DataFrame:
                 "smallest": contrast.smallest,
                 "unit": contrast.unit,
                 "seeds": seen,
+                "ahead": int((values[:seen] > 0).sum()),
                 "recorded": len(values),
                 "answer": found,
             }
@@ -245,8 +246,9 @@ def summary(
 def judge(table: pd.DataFrame, claim: Claim, times: int = 1) -> pd.DataFrame:
     """A row per contrast: mean, 95 % interval, least effect, unit, seeds, answer.
 
-    `answer` is the contrast's own. `verdict` is its part in the claim's verdict, where
-    `widest`, the high end, has to be below `smallest` for "does not hold".
+    `ahead` counts the seeds in which the first arm leads at all. `answer` is the
+    contrast's own. `verdict` is its part in the claim's verdict, where `widest`, the
+    high end, has to be below `smallest` for "does not hold".
     """
     rows = []
     for contrast in claim.contrasts:
@@ -264,6 +266,7 @@ def judge(table: pd.DataFrame, claim: Claim, times: int = 1) -> pd.DataFrame:
                 "smallest": contrast.smallest,
                 "unit": contrast.unit,
                 "seeds": len(values),
+                "ahead": int((values > 0).sum()),
                 "answer": answer(values, contrast.smallest),
                 "verdict": decide(values, contrast.smallest, len(claim.contrasts)),
             }

@@ -194,7 +194,7 @@ def _axis_per_unit(judged: pd.DataFrame) -> tuple[Figure, list[Axes]]:
 
 
 def _in_words(judged: pd.DataFrame) -> str:
-    """A line per contrast, those with an answer first."""
+    """A line per contrast, those with an answer first, and in how many seeds it led."""
     width = judged.contrast.str.len().max()
     rank = judged.answer == UNANSWERED
     lines = []
@@ -203,8 +203,12 @@ def _in_words(judged: pd.DataFrame) -> str:
         numbers = (
             f"{row.mean:+.{digits}f} [{row.low:+.{digits}f}, {row.high:+.{digits}f}]"
         )
-        told = f"{numbers} {row.unit}" if row.seeds else "no look yet"
-        lines.append(f"  {row.contrast:{width}}  {told}: {row.answer}")
+        told = (
+            f"{numbers} {row.unit}: {row.answer} (ahead in {row.ahead} of {row.seeds})"
+            if row.seeds
+            else f"no look yet: {row.answer}"
+        )
+        lines.append(f"  {row.contrast:{width}}  {told}")
     return "\n".join(lines)
 
 

@@ -26,6 +26,7 @@ def given(tmp_path_factory) -> Path:
     return folder / classroom.NAME
 
 
+@pytest.mark.slow
 def test_students_get_every_notebook_and_what_pip_installs(given):
     names = sorted(path.name for path in given.glob("notebooks/*.ipynb"))
     assert names == [path.name for path in NOTEBOOKS]
@@ -43,6 +44,7 @@ def untold(text: str) -> str:
     return "\n".join(lines)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_solutions_and_outputs_are_gone_and_nothing_else(path, given):
     before, after = nbformat.read(path, 4), nbformat.read(given / "notebooks" / path.name, 4)

@@ -465,6 +465,7 @@ def test_a_hand_in_runs_in_a_session_of_its_own(tmp_path):
     assert run_code("import os; assert os.getsid(0) == os.getpid()", tmp_path) == ""
 
 
+@pytest.mark.slow
 def test_the_desk_runs_no_file_of_the_current_folder(tmp_path):
     """A json.py at the desk is not taken for Python's."""
     (tmp_path / "json.py").write_text("raise SystemExit('the wrong json')")

@@ -247,6 +247,7 @@ def small(tmp_path, monkeypatch):
         cv2.imwrite(name, photo)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "code"),
     examples.python_examples(),

@@ -14,6 +14,8 @@ from pages import complaints
 from hpkit.book import executed, site
 from hpkit.commands import site as command
 
+pytestmark = pytest.mark.slow  # building a site takes seconds
+
 TEXT = """# One?
 
 [![Colab](https://example.org/b.svg)](https://example.org/01_one.ipynb) [![B](//b)](//b)
@@ -133,7 +135,6 @@ def test_links_stay_on_the_site_or_become_words(page, link, expected):
     assert site.with_links(link, page, there) == expected
 
 
-@pytest.mark.slow
 def test_pages_are_part_of_the_site_and_link_to_chapters_and_to_one_another(committed):
     pages = sorted(site.PAGES.glob("*.md"))
     html = {
@@ -223,7 +224,6 @@ def committed(tmp_path_factory) -> tuple[Path, str]:
     return out / "html", said.getvalue()
 
 
-@pytest.mark.slow
 def test_site_of_the_committed_notebooks_has_no_fault(committed):
     assert committed[1] == ""
     assert complaints(committed[0]) == []
@@ -258,7 +258,6 @@ def test_every_chapter_has_a_chosen_cover():
         ), path.name
 
 
-@pytest.mark.slow
 @needs_chromium
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("width", [1366, 390])

@@ -125,6 +125,7 @@ def test_one_that_only_trickles_still_ends(site, truth):
     assert fetched() == truth
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("whole", [False, True])
 @pytest.mark.parametrize("number", [503, 429, 500])
 def test_a_busy_server_is_asked_again(site, truth, number, whole):
@@ -133,6 +134,7 @@ def test_a_busy_server_is_asked_again(site, truth, number, whole):
     assert fetched() == truth
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("whole", [False, True])
 @pytest.mark.parametrize(("number", "asked"), [(404, 1), (403, 1), (503, http.TRIES)])
 def test_a_server_that_does_not_answer(site, truth, number, asked, whole):
@@ -164,6 +166,7 @@ def test_a_server_without_ranges_asks_for_the_whole(site, truth):
     assert fetched() == truth
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("whole", [False, True])
 @pytest.mark.parametrize("more", [-7, 7])
 def test_a_server_that_says_a_wrong_length(site, truth, more, whole):
@@ -176,6 +179,7 @@ def test_a_server_that_says_a_wrong_length(site, truth, more, whole):
     assert fetched() == truth
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
 def test_a_flipped_bit_is_noticed_and_asked_for_again(site, truth, share):
     site.faults = [lambda answer: None] * 5 + [flipped(share)]
@@ -274,6 +278,7 @@ def test_the_archive_stays_unless_asked(site, tmp_path, capsys):
 
 # --- the disk, and processes that die ------------------------------------------------------------
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("path", "whole"), [("arrays/i_cat_noisy.npy.x.part", False),
                                              ("arrays/i_cat.stamp.x.part", False),
                                              ("source.json.x.part", False),
@@ -382,6 +387,7 @@ HARM = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", HARM)
 @pytest.mark.parametrize("whole", [False, True])
 def test_harm_is_refused_and_nothing_is_left(site, truth, tmp_path, name, whole):

@@ -190,6 +190,7 @@ def test_training_patches_are_the_scenes_and_their_noisy_twins(tiny):
     assert len(error) == len(PATCH_TYPES)
 
 
+@pytest.mark.slow
 def test_where_files_cannot_be_linked_they_are_copied(tiny, monkeypatch):
     def refuse(*args: object) -> None:
         raise OSError("Invalid cross-device link")
@@ -204,6 +205,7 @@ def test_where_files_cannot_be_linked_they_are_copied(tiny, monkeypatch):
     assert all((copied / "arrays" / name).stat().st_nlink == 1 for name in files)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["clean", "noisy"])
 def test_a_half_deleted_set_is_built_again(kind, tiny):
     folder = scenes.scenes_folder()

@@ -307,6 +307,7 @@ def test_the_line_of_ideas_has_each_method_over_its_stages():
     assert (round(bars["SIFT"].x0), round(bars["SIFT"].x1)) == (0, 4)
     assert (round(bars["HardNet"].x0), round(bars["HardNet"].x1)) == (2, 3)
     assert (round(bars["LightGlue"].x0), round(bars["LightGlue"].x1)) == (3, 4)
+    assert (round(bars["VGGT"].x0), round(bars["VGGT"].x1)) == (0, 5)
     years = [label.get_text() for label in ax.get_yticklabels()]
     assert years == sorted(set(years)) and years[0] == "2004"
 
@@ -316,30 +317,6 @@ def test_the_ideas_are_in_order_and_name_known_stages_and_kinds():
     assert years == sorted(years) and {idea.kind for idea in today.IDEAS} == set(today.KINDS)
     for idea in today.IDEAS:
         assert today.STAGES.index(idea.first) <= today.STAGES.index(idea.last)
-
-
-def test_of_two_candidates_the_share_is_a_logistic_of_the_gap():
-    sure = today.dual_softmax(np.array([[0.9, 0.8]]), 0.1)
-    assert sure[0, 0] == pytest.approx(1 / (1 + np.exp(-1)))       # a column of one has no rival
-
-
-def test_the_dual_softmax_treats_both_photos_alike_and_never_overflows():
-    similarity = np.random.default_rng(0).uniform(-1, 1, (4, 6))
-    sure = today.dual_softmax(similarity, 0.1)
-    assert np.allclose(sure.T, today.dual_softmax(similarity.T, 0.1))
-    assert (sure.sum(0) <= 1 + 1e-9).all() and (sure.sum(1) <= 1 + 1e-9).all()
-    cold = today.dual_softmax(similarity, 1e-4)                    # each chooses the other, or not
-    assert np.array_equal(np.argwhere(cold > 0.5), today.mutual_best(similarity))
-    hot = today.dual_softmax(similarity, 1e4)                      # against the mean candidate
-    stands_out = 2 * similarity - similarity.mean(0) - similarity.mean(1, keepdims=True)
-    assert np.array_equal(hot.ravel().argsort(), stands_out.ravel().argsort())
-    with pytest.raises(ValueError, match="temperature is 0, expected a number over 0"):
-        today.dual_softmax(similarity, 0)
-
-
-def test_only_who_chooses_each_other_is_mutual():
-    scores = np.array([[3.0, 1.0], [2.0, 1.5], [1.0, 1.2]])        # row 2 chooses 1, which has row 1
-    assert today.mutual_best(scores).tolist() == [[0, 0]]
 
 
 def test_the_soft_panel_counts_what_it_keeps():

@@ -15,7 +15,7 @@ from hpkit.experiments import arms
 from hpkit.experiments.claims import CLAIMS, WOBBLING
 from hpkit.experiments.configs import varied
 from hpkit.lessons import progress, show
-from hpkit.lessons.panels.today import dual_softmax
+from hpkit.matching.soft import dual_softmax
 
 
 def said(capsys, exercise, answer):
@@ -331,7 +331,7 @@ def test_a_claim_is_shown_with_its_verdict(capsys, monkeypatch):
     labels = [label.get_text() for label in plt.gca().get_yticklabels()]
     assert labels == ["verification above retrieval", "retrieval above matching"]
     assert plt.gca().get_xlabel() == "lead, in mAP (grey: too small to matter)"
-    assert words.count(" mAP: better\n") == 2
+    assert words.count(" mAP: better (ahead in ") == 2
     assert plt.gca().get_ylim() == (1.5, -0.5)  # no line on the axis
     plt.close()
 
@@ -388,7 +388,8 @@ def test_fresh_seeds_are_shown_beside_the_first_look(capsys, monkeypatch):
     title = ax.get_title("left") or ax.get_title()
     assert title == "Fresh seeds answer 1 of 1 questions"
     assert "8 fresh seeds, by the last step:\n  depth 8 over depth 4  +1." in words
-    assert words.count(": better\n") == 1 and words.count("no difference that matters\n") == 1
+    assert words.count(": better (ahead in 8 of 8)\n") == 1
+    assert words.count("no difference that matters (ahead in ") == 1
     assert words.endswith("Too few seeds are recorded yet for: all sequences over 3.\n")
     assert len(ax.get_legend().get_texts()) == 3
     plt.close()

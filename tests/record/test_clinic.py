@@ -111,6 +111,7 @@ def test_the_code_as_it_was_run_is_not_right_and_the_solution_is(number):
     assert check(clinic.function(SPACE, CODES["healthy"][number], number)) == ""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("number", "old", "new", "hint"), [
     (1, '"lr": 0.1', '"lr": 0.00001', "one flat grey has"),
     (2, "-0.3, 0,", "0, 0,", "no unit of the first layer"),

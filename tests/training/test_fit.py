@@ -43,6 +43,7 @@ def test_resumed_run_is_bit_identical(task, optimizer, momentum, precision, tmp_
     assert same_weights(whole, resumed)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_every_optimizer_resumes_and_learns(optimizer: str) -> None:
     pairs, options = Pairs(PATCHES, samples=16), {"optimizer": optimizer, "batch_size": 8, **CPU}

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 
 from hpkit.lessons.exercises.checks import number, of_a_function
-from hpkit.lessons.panels.today import dual_softmax
+from hpkit.matching.soft import dual_softmax
 
 SIMILARITY = np.array([[0.9, 0.2], [0.3, 0.4], [0.85, 0.1]])
 TEMPERATURE, BIN = 0.1, 0.5

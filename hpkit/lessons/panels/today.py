@@ -12,6 +12,7 @@ from matplotlib.patches import FancyBboxPatch
 from hpkit.experiments.intervals import interval
 from hpkit.lessons import plots
 from hpkit.matching.photos import project
+from hpkit.matching.soft import dual_softmax, mutual_best
 
 STAGES = ("detect", "cut", "describe", "match", "verify")
 
@@ -23,6 +24,7 @@ KINDS = {
     "learned matcher": plots.COLOURS["RootSIFT"],
     "no detector": plots.COLOURS["denoised"],
     "foundation features": plots.COLOURS["RootSIFT on non-local means"],
+    "the scene at once": plots.COLOURS["coursework"],
 }
 ON_DARK = ("by hand", "learned descriptor", "detector and descriptor")  # white letters
 
@@ -54,6 +56,8 @@ IDEAS = (
     Idea("LightGlue", 2023, "match", "match", "learned matcher"),
     Idea("DINOv2", 2023, "describe", "describe", "foundation features"),
     Idea("RoMa", 2024, "detect", "match", "no detector"),
+    Idea("DUSt3R", 2024, "detect", "verify", "the scene at once"),
+    Idea("VGGT", 2025, "detect", "verify", "the scene at once"),
 )
 
 
@@ -84,7 +88,8 @@ def _show_bar(ax: Axes, row: int, idea: Idea) -> None:
     """An idea's bar, with its name."""
     left, right = STAGES.index(idea.first), STAGES.index(idea.last) + 1
     corner, width = (left + 0.05, row + 0.12), right - left - 0.1
-    ax.add_patch(FancyBboxPatch(corner, width, 0.76, color=KINDS[idea.kind], **BAR))
+    bar = FancyBboxPatch(corner, width, 0.76, color=KINDS[idea.kind], **BAR)
+    ax.add_patch(bar).set_zorder(2)  # over RANSAC's, where an idea needs no RANSAC
     look = {"ha": "center", "va": "center", "weight": "bold", "fontsize": 9}
     written = "white" if idea.kind in ON_DARK else "0.1"
     ax.text((left + right) / 2, row + 0.52, idea.name, color=written, **look)
@@ -105,32 +110,6 @@ def _show_ransac(ax: Axes, rows: int) -> None:
     place = STAGES.index("verify") + 0.5, rows / 2
     said = "RANSAC, of 1981,\nand its children"
     ax.text(*place, said, ha="center", va="center", rotation=90, fontsize=9)
-
-
-def dual_softmax(similarity: np.ndarray, temperature: float) -> np.ndarray:
-    """How sure two points are of each other: (n, k) similarities to (n, k) in 0..1.
-
-    It is the softmax of similarity / temperature along rows times that along columns
-    (Sun et al., "LoFTR", CVPR 2021, section 3.3). Raises ValueError for a temperature
-    that is not over 0.
-    """
-    if not temperature > 0:
-        raise ValueError(f"temperature is {temperature!r}, expected a number over 0")
-    scaled = similarity / temperature
-    return _softmax(scaled, axis=1) * _softmax(scaled, axis=0)
-
-
-def _softmax(values: np.ndarray, axis: int) -> np.ndarray:
-    # The largest becomes 0, so that nothing overflows.
-    grown = np.exp(values - values.max(axis=axis, keepdims=True))
-    return grown / grown.sum(axis=axis, keepdims=True)
-
-
-def mutual_best(scores: np.ndarray) -> np.ndarray:
-    """Pairs whose score is the largest of its row and of its column: indexes (m, 2)."""
-    there, back = scores.argmax(axis=1), scores.argmax(axis=0)
-    here = np.flatnonzero(back[there] == np.arange(len(scores)))
-    return np.stack([here, there[here]], axis=1)
 
 
 def show_soft(
