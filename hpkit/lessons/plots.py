@@ -370,7 +370,12 @@ def contrasts(
     ax.set_yticks(range(len(first)), first.contrast)
     ax.set(xlabel=xlabel, title=title, ylim=(len(first) - 0.5, -0.5))
     if len(several) > 1:
-        below = {"loc": "upper center", "bbox_to_anchor": (0.4, -0.15)}
+        # A fixed way below the axis, however high the figure is.
+        below = {
+            "loc": "upper center",
+            "bbox_to_anchor": (0.4, 0),
+            "borderaxespad": 4.5,
+        }
         ax.legend(frameon=False, ncols=3, fontsize="small", **below)
     return ax
 

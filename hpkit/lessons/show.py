@@ -91,8 +91,10 @@ def _draw_fresh(
         "fresh seeds, averaged weights": averaged,
     }
     found = (last.answer != UNANSWERED).sum()
-    _, ax = plt.subplots(figsize=(8.5, 0.75 * len(asked) + 1.1))
     title = f"Fresh seeds answer {found} of {len(asked)} questions"
+    if len(asked) == 1:
+        title = f"Fresh seeds on {asked[0].name}: {last.answer[0]}"
+    _, ax = plt.subplots(figsize=(8.5, 0.75 * len(asked) + 1.1))
     plots.contrasts(ax, bars, xlabel=_lead(last.unit[0]), title=title)
     plt.show()
     print(f"{last.seeds.max()} fresh seeds, by the last step:\n{_in_words(last)}")

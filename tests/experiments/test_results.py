@@ -48,9 +48,11 @@ def test_fresh_runs_are_whole_and_of_one_block():
     assert all(found == list(SEEDS) for found in seeds)
 
 
-def test_the_questions_on_optimizers_have_had_their_first_look():
+def test_the_questions_on_optimizers_and_depth_have_had_their_first_look():
     found = answers(recorded("averaged"), QUESTIONS["optimizers"])
     assert (found.seeds == 8).all() and set(found.answer) == {"better", "worse", "open"}
+    (deeper,) = answers(recorded("averaged"), QUESTIONS["depth"]).itertuples()
+    assert (deeper.seeds, deeper.answer) == (8, "better")
 
 
 def test_every_epoch_of_a_training_is_recorded_once():

@@ -386,7 +386,7 @@ def test_fresh_seeds_are_shown_beside_the_first_look(capsys, monkeypatch):
     show.show_fresh(arms.recorded("denoisers"), fresh_runs(range(100, 108)), "depth", "sequences")
     words, ax = capsys.readouterr().out, plt.gca()
     title = ax.get_title("left") or ax.get_title()
-    assert title == "Fresh seeds answer 1 of 1 questions"
+    assert title == "Fresh seeds on depth 8 over depth 4: better"
     assert "8 fresh seeds, by the last step:\n  depth 8 over depth 4  +1." in words
     assert words.count(": better (ahead in 8 of 8)\n") == 1
     assert words.count("no difference that matters (ahead in ") == 1
