@@ -92,6 +92,11 @@ def use_style() -> None:
     )
 
 
+def percent(share: float) -> str:
+    """A share of 1 as the book writes it, with a space: 0.76 is "76 %"."""
+    return f"{100 * share:.0f} %"
+
+
 def show_patches(
     ax: Axes,
     patches: np.ndarray,
@@ -204,6 +209,148 @@ def show_panorama(
         ax.axis("off")
 
 
+def show_layers(
+    ax: Axes,
+    layers: Sequence[tuple[str, int, int]],
+    *,
+    skip: tuple[int, int] | None = None,
+    title: str = "",
+) -> Axes:
+    """What each layer makes, as a box: as high as its image, wide with many channels.
+
+    layers: name, channels and pixels a side, each. skip: the numbers of two layers, of
+    which the second is given the result of the first as well.
+    """
+    for place, (name, channels, side) in enumerate(layers):
+        width, height = 0.06 + 0.6 * (channels / 128) ** 0.5, side / 32
+        corner = (place - width / 2, -height / 2)
+        style = {"facecolor": COLOURS["ours"], "edgecolor": "0.2", "alpha": 0.5}
+        ax.add_patch(plt.Rectangle(corner, width, height, **style))
+        ax.text(place, 0.56, name, ha="center", va="bottom", fontsize="small")
+        size = f"{channels} × {side} × {side}"
+        ax.text(place, -0.56, size, ha="center", va="top", fontsize="small")
+    if skip:
+        ends = [(place, 0.75) for place in skip]
+        arrow = {"arrowstyle": "->", "connectionstyle": "arc3,rad=-0.2", "lw": 2}
+        ax.annotate("", ends[1], ends[0], arrowprops=arrow | {"color": "0.3"})
+        ax.text(np.mean(skip), 1.28, "skip connection", ha="center", va="bottom")
+    top = 1.5 if skip else 0.95
+    ax.set(xlim=(-0.55, len(layers) - 0.45), ylim=(-0.8, top), title=title)
+    ax.axis("off")
+    return ax
+
+
+def loss_maps(axes: Sequence[Axes], positives: Sequence[float], margin: float) -> None:
+    """What a triplet costs for each place of its negative; all maps share one scale.
+
+    The anchor is in the middle. positives: how far away the positive is in each map.
+    The loss is that of squared distances, in two dimensions.
+    """
+    axis, most = np.linspace(-2.5, 2.5, 201), max(positives) ** 2 + margin
+    x, y = np.meshgrid(axis, axis)
+    style = {"levels": np.linspace(1e-3, most, 12), "cmap": "Reds", "vmin": 0}
+    for ax, place in zip(axes, positives, strict=True):
+        loss = np.maximum(place**2 - (x**2 + y**2) + margin, 0)
+        filled = ax.contourf(axis, axis, loss, vmax=most, **style)
+        ax.plot(0, 0, "o", color=COLOURS["anchor"], label="anchor")
+        ax.plot(place, 0, "s", color=COLOURS["positive"], label="positive")
+        safe = f"{np.sqrt(place**2 + margin):.2f}"
+        title = f"positive {place} away:\na negative is safe beyond {safe}"
+        names = {"xlabel": "first dimension", "ylabel": "second dimension"}
+        ax.set(aspect="equal", title=title, **names)
+        ax.legend(loc="upper left", fontsize="small")
+    ticks = np.arange(0, most, 0.5)
+    label = "loss of the triplet (white: 0)"
+    axes[0].figure.colorbar(filled, ax=axes, ticks=ticks, label=label, format="{x:g}")
+
+
+def shares_matched(
+    ax: Axes, bars: pd.DataFrame, lines: pd.DataFrame, *, title: str = ""
+) -> Axes:
+    """A bar per network, a dot per photo, and a line for each way to compare it with.
+
+    bars, lines: the share of points matched, a row per photo and a column per way.
+    """
+    for row, name in enumerate(bars):
+        ax.barh(row, bars[name].mean(), color=COLOURS["ours"], alpha=0.6)
+        ax.plot(bars[name], [row] * len(bars), "o", color="0.2", ms=4)
+    for name, style in zip(lines, (":", "--", "-."), strict=False):
+        place = lines[name].mean()
+        ax.axvline(place, color=COLOURS.get(name), ls=style, lw=2)
+        above = {"transform": ax.get_xaxis_transform(), "va": "bottom", "ha": "center"}
+        ax.text(place, 1.01, name, fontsize="small", **above)
+    limits = {"xlim": (0, 1), "ylim": (len(bars.columns) - 0.5, -0.5)}
+    ax.set_yticks(range(len(bars.columns)), list(bars))
+    ax.set(xlabel="share of points matched (a dot: one photo)", **limits)
+    ax.set_title(title, pad=20)
+    return ax
+
+
+def idle_questions(
+    ax: Axes, idle: dict[str, Sequence[float]], epochs: int, *, title: str = ""
+) -> Axes:
+    """The share of each batch's questions that cost nothing, over the epochs passed.
+
+    idle: {label: a share per batch}; drawn is the mean of ten batches.
+    """
+    for (name, shares), style in zip(idle.items(), ("--", "-"), strict=True):
+        passed = epochs * np.arange(len(shares)) / len(shares)
+        mean = pd.Series(shares).rolling(10, min_periods=1).mean()
+        ax.plot(passed, mean, style, label=name)
+    ax.set(xlabel="epochs passed", ylabel="share that teaches nothing", title=title)
+    ax.set_ylim(-0.03, 1)
+    ax.legend(frameon=False)
+    return ax
+
+
+def errors_by_patches(
+    ax: Axes,
+    runs: dict[str, pd.DataFrame],
+    levels: dict[str, float],
+    *,
+    title: str = "",
+) -> Axes:
+    """Validation errors over the patches seen, and lines for what needs no training.
+
+    runs: {label: columns patches and validation}, in grey levels like the levels.
+    """
+    for (name, run), style in zip(runs.items(), ("s--", "o-", "D:"), strict=False):
+        ax.plot(run.patches, run.validation, style, label=name)
+    for (name, level), style in zip(levels.items(), (":", "-."), strict=False):
+        ax.axhline(level, ls=style, color="0.4", label=name)
+    ax.set(xlabel="patches seen", ylabel="validation MAE (grey levels)", title=title)
+    ax.set_yscale("log")
+    ax.yaxis.set(major_locator=LogLocator(subs=(1, 1.5, 2, 3, 4, 5, 6, 8)))
+    ax.yaxis.set_major_formatter("{x:g}")
+    ax.minorticks_off()
+    ax.legend(frameon=False)
+    return ax
+
+
+def slope(
+    ax: Axes,
+    weights: np.ndarray,
+    losses: np.ndarray,
+    at: tuple[float, float],
+    gradient: float,
+    *,
+    title: str = "",
+) -> Axes:
+    """A loss over one weight, and the straight line that has its slope in one place.
+
+    weights, losses: the curve. at: the weight and the loss where the slope is taken.
+    """
+    ax.plot(weights, losses, color="0.4", label="loss")
+    line = at[1] + gradient * (weights - at[0])
+    told = f"slope {gradient:.2f}".replace("-", "\N{MINUS SIGN}")
+    ax.plot(weights, line, "--", color="C1", label=told)
+    ax.plot(*at, "o", color="C1", ms=9)
+    ax.set(xlabel="one weight", ylabel="MAE (grey levels)", title=title)
+    ax.set_ylim(0, 1.1 * max(losses))
+    ax.legend(frameon=False)
+    return ax
+
+
 def histogram(
     ax: Axes,
     values: dict[str, np.ndarray],
@@ -273,6 +420,26 @@ def precision_recall(
         xlabel="recall", ylabel="precision", xlim=(0, 1), ylim=(0, 1.02), title=title
     )
     ax.legend(frameon=False)
+    return ax
+
+
+def average_precisions(ax: Axes, hits: np.ndarray, *, title: str = "") -> Axes:
+    """The curve of one ranking with the areas of both rules, its dots numbered by rank.
+
+    hits: 0 or 1 for each item, best guess first; all hits there are.
+    """
+    found, ranks = np.cumsum(hits), np.arange(1, len(hits) + 1)
+    recall = np.concatenate([[0], found / found[-1]])
+    precision = np.concatenate([[1], found / ranks])
+    edges, heights = np.repeat(recall, 2)[1:-1], np.repeat(precision[1:], 2)
+    ax.fill_between(edges, heights, alpha=0.25, label="step rule")
+    ax.plot(recall, precision, "o-", color="C1", label="trapezoid rule", clip_on=False)
+    for rank in ranks:
+        place = recall[rank], precision[rank]
+        ax.annotate(rank, place, xytext=(7, 5), textcoords="offset points")
+    limits = {"xlim": (0, 1), "ylim": (0, 1.1)}
+    ax.set(xlabel="recall", ylabel="precision", title=title, **limits)
+    ax.legend(loc="lower left")
     return ax
 
 

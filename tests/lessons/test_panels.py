@@ -101,6 +101,52 @@ def test_the_region_of_the_reference_is_the_detectors(whole):
     assert np.array_equal(image, photos.read_photo(SEQUENCE[2:]))
 
 
+def test_a_quiz_has_positives_of_the_anchors_row_where_the_truth_says_so():
+    rows = np.repeat(np.arange(6), 16).reshape(6, 16, 1, 1) * np.ones((1, 1, 32, 32))
+    for seed in range(20):  # with six points, anchor and negative would often be the same
+        quiz = patch.draw_quiz(rows, seed, 5)
+        assert len(quiz.truth) == 5
+        for number, letter in enumerate(quiz.truth):
+            right, wrong = (quiz.a, quiz.b)[:: 1 if letter == "A" else -1]
+            assert np.array_equal(quiz.anchor[number], right[number])
+            assert not np.array_equal(quiz.anchor[number], wrong[number])
+
+
+def test_a_quiz_has_two_different_columns_and_both_letters():
+    columns = np.arange(16).reshape(1, 16, 1, 1) * np.ones((9, 1, 32, 32))
+    quiz = patch.draw_quiz(columns, 0, 40)
+    assert (quiz.anchor != quiz.a).all() and (quiz.anchor != quiz.b).all()
+    assert set(quiz.truth) == {"A", "B"}
+
+
+@pytest.mark.parametrize("letters, told", [
+    ("ABBA", "ABBA  4 of 4 correct"), (" abaa ", "ABAA  3 of 4 correct"),
+    ("ABB", "'ABB': expected 4 letters, each A or B"),
+    ("ABBC", "'ABBC': expected 4 letters, each A or B"),
+    (7, "7: expected 4 letters, each A or B"),
+])
+def test_letters_are_marked(letters, told):
+    none = np.zeros((4, 32, 32))
+    assert patch.Quiz(none, none, none, "ABBA").marked(letters) == told
+
+
+def test_the_reference_shows_no_region_as_found(whole):
+    for patch_type, many in (("ref", 4), ("h4", 7)):  # three true ones, found ones, ours
+        ax = matplotlib.figure.Figure().subplots()
+        patch.show_found(ax, SEQUENCE, patch_type, range(2, 5), 3)
+        assert len(ax.lines) == many
+    assert ax.get_legend_handles_labels()[1] == [
+        "true region", "as a detector might find it", "our point"]
+
+
+def test_a_point_is_shown_with_two_regions_and_two_patches(whole):
+    cut, image, regions, _ = patch.one_patch(SEQUENCE, "h3", 3)
+    fig = patch.show_point(image, regions, {"ref": cut, "cut": cut}, "title")
+    photo, *patches = fig.axes
+    assert len(photo.lines) == 2 and title(photo) == "title"
+    assert [title(ax) for ax in patches] == ["ref", "cut"]
+
+
 # --- chapter 4 ----------------------------------------------------------------------------------
 
 @pytest.fixture(scope="module")

@@ -61,7 +61,7 @@ def flipped(differences):
     ("parameters_without_skip", (9 * 80 + 1) * 64, "layer with the skip"),
     ("parameters_without_skip", 9 * 64 * 64, "bias"),
     ("halfway_factor", 0.25, "squared"),
-    ("my_denoiser", lambda p: p, "100% of the error is left"),
+    ("my_denoiser", lambda p: p, "100 % of the error is left"),
     ("my_denoiser", lambda p: p[:, :16], "expected the same shape"),
     ("loss_of_triplet", 0, "a whole margin"),
     ("loss_of_triplet", 1.6, "wrong way round"),
@@ -73,9 +73,12 @@ def flipped(differences):
     pytest.param("shrunken_tasks", [0.75, 0.86], "distractors=5", marks=pytest.mark.slow),
     pytest.param("shrunken_tasks", [0.98, 0.65], "still among 60 points", marks=pytest.mark.slow),
     pytest.param("shrunken_tasks", [0.98, 0.5], "test.head(5)", marks=pytest.mark.slow),
-    ("mutual", lambda d: d.argmin(1) == np.arange(len(d)), "whether they point back"),
-    ("mutual", lambda d: d.argmin(1), "row 1 goes to column 1"),
-    ("mutual", lambda d: [True], "gave the shape (1,)"),
+    ("ap", lambda h, total: (precision(h) * h).sum() / total, "step rule"),
+    ("ap", lambda h, total: strips(h, h.sum()), "divided by `total`"),
+    ("ap", lambda h, total: strips(h, total) - h[0] / total, "strip before the first item"),
+    ("ap", lambda h, total: strips(h, total) - h[0] / 2 / total, "1, not 0"),
+    ("ap", lambda h, total: precision(h), "expected one number"),
+    ("ap", lambda h, total: 0.5, "expected 0.3819"),
     ("first_adam_step", -0.001, "downhill"),
     ("first_adam_step", 0.042, "its own size"),
     ("momentum_factor", 1.9, "the second step"),
@@ -139,7 +142,7 @@ def test_a_typical_mistake_gets_its_hint(exercise, answer, hint, capsys):
     ("one_of_a_kind", lambda n: (apart(n) + 99 * np.eye(len(n))).min(1).argmax()),
     ("positive_pairs", 120), ("overlap_of_larger", 0.64), ("step_ap", 0.5),
     pytest.param("shrunken_tasks", [0.978, 0.864], marks=pytest.mark.slow),
-    ("mutual", lambda d: d.argmin(0)[d.argmin(1)] == np.arange(len(d))),
+    ("ap", lambda h, total: strips(h, total)),
     ("my_denoiser", lambda p: np.stack([cv2.medianBlur(patch, 5) for patch in p])),
     ("four_points", lambda a, b: -3 * dlt(a, b)), ("draws_needed", 72),
     ("clean_draw", 0.13), ("largest_mean", 0.0312), ("largest_mean", 0.03),
@@ -157,6 +160,17 @@ def dustbin(similarity, temperature, height, bins=(1, 1)):
     rows, columns = ((0, some) for some in bins)
     larger = np.pad(similarity, (rows, columns), constant_values=height)
     return dual_softmax(larger, temperature)[:len(similarity), :similarity.shape[1]]
+
+
+def precision(hits):
+    return np.cumsum(hits) / np.arange(1, len(hits) + 1)
+
+
+def strips(hits, total):
+    """The area under precision over recall, by trapezoids."""
+    heights = np.insert(precision(hits), 0, 1)
+    widths = np.diff(np.insert(np.cumsum(hits) / total, 0, 0))
+    return (widths * (heights[1:] + heights[:-1]) / 2).sum()
 
 
 def dlt(first, second):

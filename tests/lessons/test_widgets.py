@@ -194,6 +194,73 @@ def test_curves_draw_what_they_get():
     assert ax.lines[0].get_ydata().tolist() == [1, 0.5]
 
 
+@pytest.mark.parametrize("share, told", [(0.76, "76 %"), (1, "100 %"), (0.004, "0 %")])
+def test_a_share_is_written_with_a_space(share, told):
+    assert plots.percent(share) == told
+
+
+def test_a_layer_is_as_high_as_its_image_and_wide_with_many_channels():
+    layers = [("patch", 1, 32), ("conv", 32, 32), ("pool", 32, 16), ("last", 128, 1)]
+    ax = plots.show_layers(Figure().subplots(), layers, skip=(1, 3), title="t")
+    boxes = ax.patches[:4]
+    assert [box.get_height() for box in boxes] == [1, 1, 0.5, 1 / 32]
+    widths = [box.get_width() for box in boxes]
+    assert widths[0] < widths[1] == widths[2] < widths[3] < 1
+    said = [text.get_text() for text in ax.texts]
+    assert {"pool", "32 × 16 × 16", "skip connection"} <= set(said)
+    plain = plots.show_layers(Figure().subplots(), layers)
+    assert "skip connection" not in [text.get_text() for text in plain.texts]
+
+
+def test_maps_of_the_loss_share_one_scale():
+    axes = Figure().subplots(1, 2)
+    plots.loss_maps(axes, (0.4, 1.2), margin=1.0)
+    for ax in axes:
+        assert ax.collections[0].get_clim() == pytest.approx((0, 1.2**2 + 1))
+    assert "beyond 1.08" in title(axes[0]) and "beyond 1.56" in title(axes[1])
+
+
+def title(ax):
+    return ax.get_title("left") or ax.get_title()
+
+
+def test_shares_are_bars_with_a_dot_per_photo_and_lines():
+    shares = pd.DataFrame({"ours": [0.2, 0.6], "RootSIFT": [0.5, 0.7]})
+    ax = plots.shares_matched(Figure().subplots(), shares[["ours"]], shares[["RootSIFT"]])
+    assert [bar.get_width() for bar in ax.patches] == [pytest.approx(0.4)]
+    dots, line = ax.lines
+    assert list(dots.get_xdata()) == [0.2, 0.6] and list(line.get_xdata()) == [0.6, 0.6]
+
+
+def test_idle_questions_are_a_mean_of_ten_batches_over_the_epochs():
+    ax = plots.idle_questions(Figure().subplots(), {"a": [0] * 10 + [1] * 10, "b": [0]}, 2)
+    line = ax.lines[0]
+    assert line.get_ydata()[[0, 9, 14, 19]].tolist() == pytest.approx([0, 0, 0.5, 1])
+    assert line.get_xdata()[10] == 1
+
+
+def test_errors_are_drawn_over_the_patches_seen():
+    run = pd.DataFrame({"patches": [2, 4], "validation": [9.0, 5.0]})
+    ax = plots.errors_by_patches(Figure().subplots(), {"ours": run}, {"do nothing": 12.0})
+    curve, level = ax.lines
+    assert list(curve.get_xdata()) == [2, 4] and list(curve.get_ydata()) == [9, 5]
+    assert list(level.get_ydata()) == [12, 12]
+
+
+def test_the_line_has_the_slope_where_it_touches():
+    places = np.array([-1.0, 0, 1])
+    ax = plots.slope(Figure().subplots(), places, places**2, (1.0, 1.0), 2.0)
+    line = ax.lines[1]
+    assert line.get_ydata().tolist() == [-3, -1, 1] and line.get_label() == "slope 2.00"
+
+
+def test_the_curve_of_a_ranking_starts_at_precision_1_and_is_numbered():
+    ax = plots.average_precisions(Figure().subplots(), np.array([1, 0, 1, 1, 0]))
+    assert ax.lines[0].get_xdata() == pytest.approx([0, 1 / 3, 1 / 3, 2 / 3, 1, 1])
+    assert ax.lines[0].get_ydata() == pytest.approx([1, 1, 1 / 2, 2 / 3, 3 / 4, 3 / 5])
+    assert [text.get_text() for text in ax.texts] == ["1", "2", "3", "4", "5"]
+
+
 def test_bars_are_as_high_as_the_scores():
     scores = pd.DataFrame({"matching": [0.2, 0.6], "retrieval": [0.4, 0.8]}, index=["a", "b"])
     ax = plots.score_bars(Figure().subplots(), scores)

@@ -22,8 +22,8 @@ def my_denoiser(answer: Callable[[np.ndarray], np.ndarray]) -> str:
     if left <= 0.6:
         return ""
     return (
-        f"{left:.0%} of the error is left, expected at most 60 %: independent noise "
-        "averages out, so let each pixel see more of its neighbours"
+        f"{100 * left:.0f} % of the error is left, expected at most 60 %: independent "
+        "noise averages out, so let each pixel see more of its neighbours"
     )
 
 

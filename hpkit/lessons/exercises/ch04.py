@@ -6,6 +6,7 @@ import numpy as np
 
 from hpkit.data.sets import load
 from hpkit.evaluation.baselines import rootsift
+from hpkit.evaluation.precision import average_precision
 from hpkit.lessons.exercises.checks import number, of_a_function
 
 
@@ -43,28 +44,44 @@ def shrunken_tasks(answer: Sequence[float]) -> str:
     )
 
 
-@of_a_function("mutual(distance)")
-def mutual(answer: Callable[[np.ndarray], np.ndarray]) -> str:
-    """Must mark the mutual nearest neighbours of a random and of a hand-made matrix."""
-    small = np.array([[5.0, 1, 9], [6, 2, 9], [9, 9, 3]])
-    large = np.random.RandomState(0).uniform(size=(50, 50))
-    for distance in (small, large):
-        there, back = distance.argmin(1), distance.argmin(0)
-        found = np.asarray(answer(distance))
-        if found.shape != (len(distance),):
-            return f"{len(distance)} reference patches gave the shape {found.shape}"
-        if np.array_equal(found, there == np.arange(len(distance))):
-            return (
-                "this marks the correct matches; whether they point back is "
-                "another question"
-            )
-        if not np.array_equal(found, back[there] == np.arange(len(distance))):
-            return (
-                f"for {small.tolist()} it gives {np.asarray(answer(small)).tolist()}, "
-                "expected [True, False, True]: row 1 goes to column 1, which points "
-                "to row 0"
+@of_a_function("ap(hits, total)")
+def ap(answer: Callable[[np.ndarray, int], float]) -> str:
+    """Must equal the package's average precision of made-up rankings."""
+    random = np.random.RandomState(0)
+    rankings = [np.array([1, 0, 1, 1, 0]), (random.rand(200) < 0.3).astype(int)]
+    for hits in rankings:
+        total = int(hits.sum()) + 3  # three were never found
+        expected = average_precision(-np.arange(len(hits)), hits, total)
+        found = answer(hits.copy(), total)
+        if np.shape(found) != ():
+            return f"this gave the shape {np.shape(found)}, expected one number"
+        if abs(found - expected) > 1e-9:
+            return _mistake(float(found), hits, total) or (
+                f"for hits {rankings[0].tolist()} and a total of 6 it gives "
+                f"{float(answer(rankings[0].copy(), 6)):.4f}, expected 0.3819: the sum "
+                "of (r[k] - r[k-1]) (p[k] + p[k-1]) / 2"
             )
     return ""
+
+
+def _mistake(found: float, hits: np.ndarray, total: int) -> str:
+    """The hint for an average precision that is wrong in a usual way, or ""."""
+    precision = np.cumsum(hits) / np.arange(1, len(hits) + 1)
+    recall, inside = np.cumsum(hits) / total, np.diff(precision) / 2 + precision[:-1]
+    later = float((np.diff(recall) * inside).sum())
+    known = {
+        float((precision * hits).sum()) / total: "this is the step rule: a strip is as "
+        "high as the mean of the precisions at its two ends",
+        average_precision(-np.arange(len(hits)), hits): "recall is the hits so far "
+        "divided by `total`: some hits are not in the list",
+        later: "the strip before the first item is missing: the curve starts at recall "
+        "0 and precision 1",
+        later + recall[0] * precision[0] / 2: "before the first item the precision is "
+        "1, not 0",
+    }
+    return next(
+        (text for value, text in known.items() if abs(found - value) < 1e-9), ""
+    )
 
 
 EXERCISES: dict[str, Callable[[object], str]] = {
@@ -79,5 +96,5 @@ EXERCISES: dict[str, Callable[[object], str]] = {
         },
     ),
     "shrunken_tasks": shrunken_tasks,
-    "mutual": mutual,
+    "ap": ap,
 }

@@ -34,7 +34,7 @@ def number(
 def of_a_function(form: str, told: str = "define") -> Callable[[Check], Check]:
     """A decorator for checks of functions, which turns any other answer away.
 
-    form: how the function begins, say "mutual(distance)". told: what to do with it.
+    form: how the function begins, say "ap(hits, total)". told: what to do with it.
     """
 
     def decorate(check: Check) -> Check:
