@@ -186,7 +186,7 @@ def put_seconds() -> None:
     """Into the README's table of chapters."""
     text = readme.README.read_text(encoding="utf-8")
     for name, seconds in chapter_seconds().items():
-        text = re.sub(rf"(\| \[{name}\].*\| )[^|]* s( \|)", rf"\g<1>{seconds}\2", text)
+        text = re.sub(rf"(\| \[{name}\].*\| )(\d+ s|not timed)( \|)", rf"\g<1>{seconds}\3", text)
     readme.README.write_text(text, encoding="utf-8")
 
 
