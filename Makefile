@@ -1,9 +1,10 @@
-# hpkit: `make help` lists what can be made. Needs Python 3.11 or newer, git and make.
+# hpkit: `make help` lists what can be made. Needs Python 3.11 to 3.14, git and make.
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 KERAS  := $(VENV)/keras
+LOWEST := $(VENV)/lowest
 # Only cells tagged nbval-check-output are compared; the others have to run.
 NBVAL  := --nbval-lax --nbval-current-env --nbval-cell-timeout=900 \
           --nbval-sanitize-with=tests/nbval_sanitize.cfg
@@ -16,7 +17,7 @@ ROOT   := $(if $(filter 0,$(shell id -u)),--allow-root)
 FRESH  := export HPKIT_RUNS=$$(mktemp -d); trap 'rm -rf "$$HPKIT_RUNS"' EXIT;
 
 .DEFAULT_GOAL := help
-.PHONY: help install run lab check test browser notebooks site class marks figure reference pretrained clinic \
+.PHONY: help install run lab check lowest test browser notebooks site class marks figure reference pretrained clinic \
         faults gpu-check benchmark replica colab badges lock clean clean-cache
 
 help:  ## list the targets
@@ -33,6 +34,10 @@ lab: $(STAMP)  ## open the notebooks in JupyterLab
 check: $(STAMP)  ## ruff, and all tests but those that train, install or run whole notebooks
 	$(BIN)/ruff check
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(TWO) -m "not slow"
+
+# The tests of the set-up are about the locked versions, not about these.
+lowest: $(LOWEST)/.installed  ## the quick tests with the lowest versions that pyproject.toml allows
+	OMP_NUM_THREADS=1 $(LOWEST)/bin/python -m pytest $(TWO) -m "not slow" --ignore tests/test_setup.py
 
 # A slow machine leaves some repetitions out and says which: HPKIT_TESTS=all makes it run them.
 # The notebooks come first: small files of tests at the end keep both workers busy until then.
@@ -110,9 +115,9 @@ clean-cache: $(STAMP)  ## delete what hpkit keeps (HPKIT_CACHE, HPKIT_RUNS), but
 
 # A half-made environment is removed: the next try starts afresh.
 $(BIN)/python:
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 15))' 2>/dev/null || { \
 	    found=$$($(PYTHON) --version 2>&1) || found=missing; \
-	    echo "hpkit needs Python 3.11 or newer, and $(PYTHON) is $$found:" \
+	    echo "hpkit needs Python 3.11 to 3.14, and $(PYTHON) is $$found:" \
 	    "name another one, for instance make PYTHON=python3.12 run"; exit 1; }
 	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
 
@@ -123,6 +128,18 @@ $(STAMP): requirements.lock pyproject.toml | $(BIN)/python
 	    echo "export PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu"; sleep 5; fi
 	$(BIN)/pip install --disable-pip-version-check -r requirements.lock
 	$(BIN)/pip install --disable-pip-version-check --no-deps --no-build-isolation -e .
+	touch $@
+
+# As in `make lock`, the CUDA packages are left out: the CUDA build asks for them by itself.
+$(LOWEST)/.installed: pyproject.toml | $(BIN)/python
+	$(PYTHON) -m venv $(LOWEST)
+	$(BIN)/pip install --quiet uv
+	$(BIN)/uv pip compile --quiet --resolution lowest-direct --python-version 3.11 --all-extras \
+	    --no-annotate --no-header pyproject.toml > $(LOWEST)/compiled.txt
+	(echo 'setuptools>=77'; \
+	    grep -vE '^(nvidia|cuda|triton)' $(LOWEST)/compiled.txt) > $(LOWEST)/lowest.txt
+	$(LOWEST)/bin/pip install --disable-pip-version-check -r $(LOWEST)/lowest.txt
+	$(LOWEST)/bin/pip install --disable-pip-version-check --no-deps --no-build-isolation -e .
 	touch $@
 
 $(KERAS)/.installed: tests/benchmarks/keras.txt | $(BIN)/python

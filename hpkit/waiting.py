@@ -12,13 +12,15 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
 PATIENCE = 2.0  # seconds of waiting in silence
 SHORT = 0.2  # seconds that a thread waits without looking up
+
+OWNER = "owner"
 
 NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP)
 
@@ -28,8 +30,8 @@ def told(what: str) -> Iterator[None]:
     """Say what is waited for, in one line, if the block takes over two seconds."""
     timer = threading.Timer(PATIENCE, _say, [f"waiting for {what}"])
     timer.daemon = True
-    timer.start()
     try:
+        timer.start()
         yield
     finally:
         timer.cancel()
@@ -43,7 +45,9 @@ class Turn:
     """A lock of this process; the thread that has it may take it again.
 
     Unlike threading.RLock, it can be given back from any thread: a generator that has
-    it may be thrown away elsewhere. A forked process starts with one that is free.
+    it may be thrown away elsewhere. A forked process starts with one that is free. A
+    Ctrl-C while it is taken or given back leaves it as it should be: whoever had it in
+    a `with` has it no more.
     """
 
     def __init__(self, what: str) -> None:
@@ -53,23 +57,42 @@ class Turn:
             os.register_at_fork(after_in_child=self._begin)
 
     def _begin(self) -> None:
-        self._lock, self._owner, self._depth = threading.Lock(), None, 0
+        # Who has it, under OWNER. To look and to enter oneself is one step of a dict's,
+        # which no Ctrl-C divides.
+        self._owner: dict[str, threading.Thread] = {}
+        self._depth = 0
+        # Free while there is news: the owner has given it back. It only wakes others.
+        self._news = threading.Lock()
+        self._news.acquire()
 
     def take(self, timeout: float = -1) -> bool:
         """Whether it was got within `timeout` seconds; -1 waits as long as it takes."""
-        if self._owner is not threading.current_thread():
-            if not self._lock.acquire(blocking=False) and not self._wait(timeout):
+        had = self._depth if self._is_mine() else 0
+        try:
+            if not self._claim() and not self._wait(timeout):
                 return False
-            self._owner = threading.current_thread()
-        self._depth += 1
-        return True
+            self._depth = had + 1
+            return True
+        except BaseException:  # a Ctrl-C between two of these lines
+            if self._is_mine():
+                self._leave(had)
+            raise
+
+    def _claim(self) -> bool:
+        """Whether this thread has it now: it was free, or its own."""
+        me = threading.current_thread()
+        return self._owner.setdefault(OWNER, me) is me
+
+    def _is_mine(self) -> bool:
+        return self._owner.get(OWNER) is threading.current_thread()
 
     def _wait(self, timeout: float) -> bool:
         ends = math.inf if timeout < 0 else time.monotonic() + timeout
         with told(f"{self.what} in this process to end; Ctrl-C gives up"):
             # In short turns: on Windows, Ctrl-C does not reach a thread that waits.
             while (left := ends - time.monotonic()) > 0:
-                if self._lock.acquire(timeout=min(SHORT, left)):
+                self._news.acquire(timeout=min(SHORT, left))
+                if self._claim():
                     return True
         return False
 
@@ -78,16 +101,33 @@ class Turn:
 
         In a forked process, what its parent had taken is free already.
         """
-        if not self._depth:
+        owner, left = self._owner.get(OWNER), self._depth - 1
+        if left < 0:
             return
-        self._depth -= 1
-        if not self._depth:
-            self._owner = None
-            self._lock.release()
+        try:
+            self._leave(left)
+        except KeyboardInterrupt:  # it is given back first
+            if self._owner.get(OWNER) is owner:
+                self._leave(left)
+            raise
+
+    def _leave(self, depth: int) -> None:
+        """Have it so many times from now on; what is done twice is no harm."""
+        self._depth = depth
+        if not depth:
+            self._owner.clear()
+            with suppress(RuntimeError):  # the last news was not heard yet
+                self._news.release()
 
     def __enter__(self) -> "Turn":
-        self.take()
-        return self
+        had = self._depth if self._is_mine() else 0
+        try:
+            self.take()
+            return self
+        except BaseException:  # a Ctrl-C after it was taken: no `with` gives it back
+            if self._is_mine():
+                self._leave(had)
+            raise
 
     def __exit__(self, *error: object) -> None:
         self.give_back()
@@ -120,3 +160,6 @@ def file_lock(path: str | Path, timeout: float = -1) -> FileLock:
             f"{path}: this file system has no locks ({error.strerror}); let "
             "HPKIT_CACHE and HPKIT_RUNS name folders on a local disk"
         ) from error
+    except BaseException:  # a Ctrl-C once it was taken: no one else gives it back
+        lock.release(force=True)
+        raise

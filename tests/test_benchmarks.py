@@ -85,6 +85,25 @@ def test_the_readme_has_what_a_gpu_did(script):
         assert row["epochs kept when stopped"] == 1
 
 
+def test_the_page_on_teaching_has_what_a_server_needs(script):
+    tables = script("tables")
+    assert readme.table("tests/benchmarks/kernels.py") == tables.shared()
+    rows = tables.measured("kernels")["tables"]["kernels"]
+    assert len(rows) == 6
+    assert all(row["own after training, MB"] < row["with libraries, MB"] <= row["peak, MB"] + 1
+               for row in rows)
+
+
+def test_what_linux_says_of_a_process_is_read(script):
+    said = "Rss:    2000 kB\nPss_Anon:    1500 kB\nPss_File:    9 kB\nVmHWM:\t 3000 kB\nThreads:\t4\n"
+    assert script("kernels").megabytes(said) == {"all": 2.0, "own": 1.5, "peak": 3.0}
+
+
+def test_the_first_cells_of_a_chapter_end_with_its_first_figure(script):
+    cells = script("kernels").first_cells("00_first_match")
+    assert 2 <= len(cells) <= 6 and "plt.show()" in cells[-1]
+
+
 def test_the_readme_has_the_faults_that_were_tried():
     table = pd.read_csv(kills.TABLE)
     assert readme.table("make faults") == kills.markdown(table)

@@ -107,16 +107,39 @@ def test_make_help_lists_every_target():
     assert [line.split()[1] for line in shown.stdout.splitlines()] == ["help", *targets[1:]]
 
 
-def test_make_refuses_an_old_python_in_one_sentence(tmp_path):
-    old = tmp_path / "python3.9"
-    old.write_text('#!/bin/sh\n[ "$1" = --version ] && echo Python 3.9.2\n')
-    old.chmod(0o755)
-    command = ["make", "--no-print-directory", "install", f"PYTHON={old}"]
+def test_ci_runs_every_python_and_the_lowest_versions():
+    jobs = yaml.safe_load((ROOT / ".github/workflows/test.yml").read_text())["jobs"]
+    runs = {name: [step["run"] for step in job["steps"] if "run" in step]
+            for name, job in jobs.items()}
+    assert runs == {"all": [".ci/run"], "quick": ["make check"], "lowest": ["make lowest"]}
+    one = {step["with"]["python-version"] for name in ("all", "lowest")
+           for step in jobs[name]["steps"] if "python-version" in step.get("with", {})}
+    assert one == {PYTHONS[0]}
+    assert jobs["quick"]["strategy"]["matrix"]["python"] == list(PYTHONS[1:])
+    assert PROJECT["project"]["requires-python"] == f">={PYTHONS[0]}"
+    assert f"--python-version {PYTHONS[0]} " in (ROOT / "Makefile").read_text()
+
+
+def test_every_range_has_a_lowest_version():
+    """What `make lowest` installs."""
+    for requirement in direct():
+        assert [s.operator for s in requirement.specifier] == [">="], requirement
+
+
+@pytest.mark.parametrize("version", ["3.9.2", "3.10.19", "3.15.0"])
+def test_make_refuses_another_python_in_one_sentence(tmp_path, version):
+    other = tmp_path / "python3"
+    number = version.replace(".", ", ")
+    as_if = f"import sys; sys.version_info = ({number}); exec(sys.argv[1])"
+    other.write_text(f'#!/bin/sh\n[ "$1" = --version ] && echo Python {version} && exit\n'
+                     f'exec {sys.executable} -c "{as_if}" "$2"\n')
+    other.chmod(0o755)
+    command = ["make", "--no-print-directory", "install", f"PYTHON={other}"]
     command += [f"VENV={tmp_path / 'venv'}"]
     refused = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert refused.returncode == 2 and not (tmp_path / "venv").exists()
-    assert refused.stdout.startswith("hpkit needs Python 3.11 or newer, and ")
-    assert "is Python 3.9.2: name another one" in refused.stdout
+    assert refused.stdout.startswith(f"hpkit needs Python {PYTHONS[0]} to {PYTHONS[-1]}, and ")
+    assert f"is Python {version}: name another one" in refused.stdout
 
 
 @pytest.mark.slow

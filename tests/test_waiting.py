@@ -1,11 +1,12 @@
 """Threads take turns, whoever waits is told for what, and a fork begins with a free lock."""
 
 import os
+import sys
 import threading
 import time
 
 import pytest
-from filelock import FileLock, Timeout
+from filelock import BaseFileLock, FileLock, Timeout
 
 from hpkit import waiting
 from hpkit.waiting import Turn, file_lock, told
@@ -37,6 +38,102 @@ def test_a_turn_can_be_given_back_elsewhere():
     turn.take()
     in_thread(turn.give_back)
     assert in_thread(lambda: turn.take(timeout=0.05))
+
+
+# --- a Ctrl-C between two lines ---------------------------------------------------------------
+
+
+def interrupted(work, functions, number):
+    """The Ctrl-C that came before the `number`th line of these functions, as `work` ran."""
+    codes, lines = {function.__code__ for function in functions}, iter(range(number, -1, -1))
+
+    def watch(frame, event, arg):
+        if event == "line" and next(lines, None) == 0:
+            raise KeyboardInterrupt
+        return watch
+
+    before = sys.gettrace()
+    sys.settrace(lambda frame, event, arg: watch if frame.f_code in codes else None)
+    try:
+        work()
+    except KeyboardInterrupt as error:
+        return error
+    finally:
+        sys.settrace(before)
+    return None
+
+
+def ends_of(work, functions, is_free):
+    """How many lines a Ctrl-C came before; each time it is free for others afterwards."""
+    kept = []  # as a notebook keeps the last error, and with it all that was in use
+    while error := interrupted(work, functions, len(kept)):
+        kept.append(error)
+        assert is_free(), f"still taken after a Ctrl-C before line {len(kept)}"
+    assert is_free()
+    return len(kept)
+
+
+TAKING = (Turn.__enter__, Turn.take, Turn._claim, Turn._is_mine)
+
+
+def test_a_ctrl_c_at_any_line_leaves_a_turn_free_for_others():
+    turn = Turn("a test")
+
+    def with_turn():
+        with turn, turn:
+            pass
+
+    def is_free():
+        return in_thread(lambda: turn.take(timeout=0.05) and not turn.give_back())
+
+    assert ends_of(with_turn, TAKING, is_free) > 15
+    assert ends_of(with_turn, [Turn._leave], is_free) > 5
+
+
+def test_a_ctrl_c_within_a_turn_keeps_what_was_taken_before():
+    turn = Turn("a test")
+
+    def with_turn():
+        with turn:
+            pass
+
+    with turn:
+        kept = ends_of(with_turn, TAKING, lambda: not in_thread(lambda: turn.take(timeout=0.01)))
+        assert kept > 5
+    assert in_thread(lambda: turn.take(timeout=0.05))
+
+
+def test_a_ctrl_c_as_a_turn_is_waited_for_leaves_it_to_its_owner():
+    turn, started, ended = Turn("a test"), threading.Event(), threading.Event()
+
+    def owner():
+        with turn:
+            started.set()
+            ended.wait(10)
+
+    thread = threading.Thread(target=owner)
+    thread.start()
+    started.wait(10)
+    lines = ends_of(lambda: turn.take(timeout=0.01), [Turn._wait, *TAKING],
+                    lambda: not turn.take(timeout=0.01))
+    ended.set()
+    thread.join(10)
+    assert lines > 8 and in_thread(lambda: turn.take(timeout=0.5))
+
+
+def test_a_ctrl_c_at_any_line_leaves_a_file_lock_free(tmp_path):
+    path = tmp_path / "x.lock"
+
+    def is_free():
+        with FileLock(path, timeout=0):
+            return True
+
+    def with_lock():
+        with file_lock(path):
+            pass
+
+    taking = (file_lock, BaseFileLock.acquire)
+    assert ends_of(with_lock, taking, is_free) > 5
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")

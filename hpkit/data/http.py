@@ -4,6 +4,7 @@ Every failure ends in one sentence, a ConnectionError. What had arrived until th
 kept.
 """
 
+import re
 import sys
 import time
 import zipfile
@@ -22,6 +23,7 @@ from hpkit.waiting import told
 
 # Of a request: tries, the pause before the second (seconds, then doubled), its limit.
 TRIES, PAUSE, TIMEOUT = 8, 1.0, 30.0
+REASON = 110  # letters of what went wrong that are told
 CHUNK = 1 << 16  # bytes written at a time: no more is lost where a connection breaks
 
 # What is told of a server that does not answer within two seconds.
@@ -101,7 +103,7 @@ def patiently(
         except BROKEN as error:
             tries = 1 if gained() > most else tries + 1
             most = max(most, gained())
-            said = f"{what}: {str(error) or type(error).__name__}"
+            said = f"{what}: {reason(error)}"
             if is_final(error):
                 raise ConnectionError(
                     f"{said}; asking again will not help: has it moved?"
@@ -114,6 +116,19 @@ def patiently(
             if tries == 2 and most:  # in the middle of a download
                 print(f"{said}; trying again, Ctrl-C gives up", file=sys.stderr)
             time.sleep(PAUSE * 2 ** (tries - 1))
+
+
+def reason(error: BaseException) -> str:
+    """What went wrong, in a few words.
+
+    A request's error wraps others and repeats the whole address; the reason is inside.
+    """
+    inner = error.args[0] if error.args else error
+    said = str(getattr(inner, "reason", None) or error) or type(error).__name__
+    said = re.sub(r"^(<[^>]*>|\w+\([^)]*\)): ", "", said)
+    if len(said) > REASON:
+        said = f"{said[:REASON]} ..."
+    return f"{said}; is there a network?" if "resol" in said else said
 
 
 def is_final(error: BaseException) -> bool:

@@ -1,6 +1,7 @@
 """The tables of speed, here and on a GPU, from the figures in `measured`.
 
-They are put into notebooks/pages/speed.md, and the chapters' seconds into README.md.
+They are put into notebooks/pages/speed.md, what a server for a class needs into teaching.md, and
+the chapters' seconds into README.md.
 
 python tests/benchmarks/tables.py
 
@@ -8,6 +9,7 @@ Ratios are medians over rounds in which both sides ran in turn; in brackets the 
 """
 
 import json
+import math
 import re
 import sys
 
@@ -18,6 +20,8 @@ import readme
 
 COLUMNS = ["", "hpkit", "beside it", "ratio"]
 SIDE = "Keras, float32"
+CLASS = 30  # students
+QUIET = 1.0  # load average up to which seconds are worth something
 
 
 def measured(script: str) -> dict[str, dict]:
@@ -176,6 +180,32 @@ def on_a_gpu() -> str:
     return readme.markdown([machine["gpu"], f"torch {machine['torch']}"], rows)
 
 
+def shared() -> str:
+    """What a server needs for a class, as it stands on the page on teaching."""
+    found, machine = figures("kernels"), measured("kernels")["machine"]
+    (many,) = [title for title in found if title.endswith("kernels at once")]
+    rows, load = found[many], found["load"]["before the start"]["load average"]
+    own, peak = rows["own after training, MB"], rows["peak, MB"]
+    libraries = rows["with libraries, MB"]["median"] - own["median"]
+    class_of = (CLASS * own["max"] + libraries) / 1e3
+    first, training = rows["first figure, s"], rows["training, s"]
+    unfair = f"{first['max over min']:.2f} and {training['max over min']:.2f}"
+    busy = f"; other programs ran (load average {load:.0f})" if load > QUIET else ""
+    seconds = f"{first['median']:.0f} s{busy and ', not a quiet machine'}"
+    lines = [["a kernel's own memory at the first figure",
+              f"{rows['own at the figure, MB']['max']:.0f} MB at most"],
+             ["after a short training", f"{own['max']:.0f} MB at most"],
+             ["libraries, which all kernels share", f"{libraries:.0f} MB"],
+             ["the most that a kernel held, libraries included", f"{peak['max']:.0f} MB"],
+             [f"so {CLASS} kernels need, if all have trained", f"{class_of:.0f} GB"],
+             ["a limit for each student, with room for two kernels",
+              f"{math.ceil(2 * peak['max'] / 1e3)} GB"],
+             ["until the first figure", seconds],
+             ["the slowest kernel's time over the fastest's, first figure and training", unfair],
+             ["measured on", f"{machine['processor']}, {machine['cores']} cores{busy}"]]
+    return readme.markdown([many, "a thread each"], lines)
+
+
 def chapter_seconds() -> dict[str, str]:
     """How long each chapter runs from nothing, as the README's table of chapters has it."""
     rows = figures("whole_book")["seconds"]
@@ -186,11 +216,12 @@ def put_seconds() -> None:
     """Into the README's table of chapters."""
     text = readme.README.read_text(encoding="utf-8")
     for name, seconds in chapter_seconds().items():
-        text = re.sub(rf"(\| \[{name}\].*\| )[^|]* s( \|)", rf"\g<1>{seconds}\2", text)
+        text = re.sub(rf"(\| \[{name}\].*\| )(\d+ s|not timed)( \|)", rf"\g<1>{seconds}\3", text)
     readme.README.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":
     readme.put("make benchmark", table())
     readme.put("tests/benchmarks/tables.py", on_a_gpu())
+    readme.put("tests/benchmarks/kernels.py", shared())
     put_seconds()

@@ -37,6 +37,13 @@ def test_outputs_belong_to_the_cells_and_the_package(path):
 
 
 @each_notebook
+def test_it_is_exported_as_python(path):
+    """Without these, Jupyter saves "Executable Script" as a .txt file."""
+    language = nbformat.read(path, 4).metadata.language_info
+    assert (language.file_extension, language.nbconvert_exporter) == (".py", "python")
+
+
+@each_notebook
 def test_a_hypothesis_is_bet_on(path):
     """Left open for the reader, whose verdict and confidence take the place of the dots."""
     code = [cell.source for cell in nbformat.read(path, 4).cells if cell.cell_type == "code"]

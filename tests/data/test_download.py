@@ -16,9 +16,12 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import requests
 import web
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from urllib3.connection import HTTPSConnection
+from urllib3.exceptions import MaxRetryError, NameResolutionError
 from web import NAMES, RELEASE, SEQUENCES, cut, flipped, serve, status
 
 from hpkit import files as written
@@ -155,6 +158,30 @@ def test_no_server_at_all(site, truth, monkeypatch):
         load("hpatches")
     monkeypatch.setenv("HPKIT_HPATCHES_URL", right)
     assert fetched() == truth
+
+
+def test_without_a_network_the_sentence_is_short(monkeypatch):
+    def no_network(url, **options):
+        connection = HTTPSConnection("raw.githubusercontent.com", 443)
+        why = NameResolutionError(connection.host, connection, OSError(-3, "Temporary failure"))
+        raise requests.ConnectionError(MaxRetryError(connection, url, why))
+
+    monkeypatch.setattr("requests.get", no_network)
+    with pytest.raises(ConnectionError) as told:
+        http.get(f"{hpatches.TASKS}splits/splits.json")
+    assert len(str(told.value)) < 300
+    assert "resolve 'raw.githubusercontent.com' ([Errno -3] Temp" in str(told.value)
+    assert "is there a network? (tried 8 times); what was fetched is kept" in str(told.value)
+
+
+@pytest.mark.parametrize(("error", "said"), [
+    (ConnectionError(), "ConnectionError"),
+    (ConnectionError("broke off at 5 of 9 bytes"), "broke off at 5 of 9 bytes"),
+    (requests.HTTPError("503 Server Error: " + "x" * 900), "503 Server Error: " + "x" * 92 + " ..."),
+    (requests.ConnectionError(("Connection aborted.", 1)), "('Connection aborted.', 1)"),
+])
+def test_a_reason_is_told_in_a_few_words(error, said):
+    assert http.reason(error) == said
 
 
 def test_a_server_without_ranges_asks_for_the_whole(site, truth):
