@@ -5,6 +5,8 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 KERAS  := $(VENV)/keras
 LOWEST := $(VENV)/lowest
+CONTRIB := $(VENV)/contrib
+GRAF   ?= /usr/share/doc/opencv-doc/examples/data
 # Only cells tagged nbval-check-output are compared; the others have to run.
 NBVAL  := --nbval-lax --nbval-current-env --nbval-cell-timeout=900 \
           --nbval-sanitize-with=tests/nbval_sanitize.cfg
@@ -17,8 +19,8 @@ ROOT   := $(if $(filter 0,$(shell id -u)),--allow-root)
 FRESH  := export HPKIT_RUNS=$$(mktemp -d); trap 'rm -rf "$$HPKIT_RUNS"' EXIT;
 
 .DEFAULT_GOAL := help
-.PHONY: help install run lab check lowest test browser notebooks site class marks figure reference pretrained clinic \
-        faults gpu-check benchmark replica colab badges lock clean clean-cache
+.PHONY: help install run lab check lowest test browser notebooks site class marks figure reference \
+        pretrained clinic faults gpu-check benchmark peers replica colab badges lock clean clean-cache
 
 help:  ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -87,6 +89,12 @@ benchmark: $(STAMP)  ## measure speed and memory beside the Keras baseline (15 m
 	    $(BIN)/python tests/benchmarks/$$name.py || failed="$$failed $$name"; done; \
 	    test -z "$$failed" || { echo "no figures from:$$failed"; exit 1; }
 
+# OpenCV contrib has an environment of its own: its cv2 would take the place of the kit's.
+peers: $(STAMP) $(CONTRIB)/.installed  ## score other descriptors on the kit's patches and photos
+	$(BIN)/python tests/benchmarks/peers.py patches
+	$(BIN)/python tests/benchmarks/peer_pairs.py $(GRAF)
+	$(BIN)/python tests/helpers/peer_tables.py
+
 replica: $(STAMP)  ## fetch, convert and score a replica of HPatches (12 GB of disk)
 	$(BIN)/python tests/benchmarks/replica.py
 
@@ -143,6 +151,8 @@ $(LOWEST)/.installed: pyproject.toml | $(BIN)/python
 	touch $@
 
 $(KERAS)/.installed: tests/benchmarks/keras.txt | $(BIN)/python
-	$(PYTHON) -m venv $(KERAS)
-	$(KERAS)/bin/pip install --quiet --disable-pip-version-check -r $<
+$(CONTRIB)/.installed: tests/benchmarks/contrib.txt | $(BIN)/python
+$(KERAS)/.installed $(CONTRIB)/.installed:
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/pip install --quiet --disable-pip-version-check -r $<
 	touch $@

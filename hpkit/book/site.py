@@ -141,6 +141,16 @@ def page_that_sees() -> dict[str, bytes]:
         return {}
 
 
+def write_pages(pages: list[Path], source: Path, there: set[str]) -> None:
+    """The pages and the figures that they show; there: the pages of the site."""
+    for path in pages:
+        page = f"notebooks/pages/{path.name}"
+        text = with_links(path.read_text(encoding="utf-8"), page, there)
+        (source / page).write_text(text, encoding="utf-8")
+    if pages:
+        shutil.copytree(PAGES.parent / "figures", source / "notebooks" / "figures")
+
+
 def write_sources(results: list[Result], out: Path, sees: bool = False) -> Path:
     """The folder that Sphinx reads: notebooks, pages and a first page.
 
@@ -154,10 +164,7 @@ def write_sources(results: list[Result], out: Path, sees: bool = False) -> Path:
     pages = sorted(PAGES.glob("*.md"))
     there = {f"notebooks/{name}.ipynb" for name in names}
     there |= {f"notebooks/pages/{path.name}" for path in pages}
-    for path in pages:
-        page = f"notebooks/pages/{path.name}"
-        text = with_links(path.read_text(encoding="utf-8"), page, there)
-        (source / page).write_text(text, encoding="utf-8")
+    write_pages(pages, source, there)
     parts = [TIMES if any(result.seconds for result in results) else ""]
     for name, seconds, status, error in results:
         if status == "failed":

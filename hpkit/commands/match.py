@@ -23,7 +23,7 @@ from hpkit.commands import parser
 from hpkit.evaluation.describe import denoise, describe
 from hpkit.files import write_whole
 from hpkit.lessons.plots import show_matches
-from hpkit.matching.images import heic_as_pgm, is_heic, read_image
+from hpkit.matching.images import read_image
 from hpkit.matching.keypoints import describe_keypoints
 from hpkit.matching.photos import PhotoMatch, match_photos
 from hpkit.networks.pretrained import pretrained
@@ -47,7 +47,7 @@ def main(argv: list[str]) -> int:
     add("--denoise", action="store_true", help="clean the patches first")
     given = made.parse_args(argv)
     _check(given)
-    images = [_read(path) for path in (given.first, given.second)]
+    images = [read_image(path) for path in (given.first, given.second)]
     descriptor = _cleaned_and_described if given.denoise else None
     compute = partial(describe_keypoints, descriptor=descriptor)
     found = match_photos(*images, compute, number=given.number, ratio=given.ratio)
@@ -70,10 +70,6 @@ def _check(given: argparse.Namespace) -> None:
         raise ValueError(f"--out is {given.out}, expected it to end in {expected}")
     if not given.out.parent.is_dir():
         raise ValueError(f"--out is {given.out}: {given.out.parent} is no folder")
-
-
-def _read(path: Path) -> np.ndarray:
-    return read_image(heic_as_pgm(path) if is_heic(path) else path)
 
 
 def _cleaned_and_described(patches: np.ndarray) -> np.ndarray:

@@ -13,8 +13,6 @@ FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM")
 
 # How files begin that are often taken for photos that can be read, and what to do.
 OTHERS = {
-    r"....ftyp(hei|hev|mif1|msf1)": "a HEIC photo, as iPhones take them: export it as "
-    "JPEG, or choose Settings > Camera > Formats > Most Compatible",
     r"....ftypavi": "an AVIF image: save it as JPEG or PNG",
     r"%PDF": "a PDF: save its picture as PNG",
     r"\s*(<\?xml[^>]*>\s*)?<svg": "a drawing (SVG): save it as PNG",
@@ -40,18 +38,21 @@ def read_image(
     found in it are in its own pixels, not the file's, so `longest` changes them. Raises
     ValueError, before it decodes anything, for what is no image or has more megapixels.
     It also raises ValueError for files that break off, and for sides under 32 pixels.
-    Formats: JPEG, PNG, WebP, TIFF, BMP, GIF, PPM.
+    Formats: JPEG, PNG, WebP, TIFF, BMP, GIF, PPM, and with the package pillow-heif
+    HEIC.
     """
     data, name = _source(data)
     _check_limits(limit_megapixels, longest)
     try:
+        if _is_heic(data):
+            data = _heic_as_pgm(data, name, limit_megapixels)
         grey, size = _decoded(data, name, limit_megapixels, longest)
     except Image.DecompressionBombError as error:
         most = f"expected at most {limit_megapixels:g} megapixels"
         raise ValueError(f"{name}: far too many pixels, {most}") from error
     except UnidentifiedImageError as error:
         raise ValueError(f"{name}: {_what_it_is(data)}") from error
-    except (TooLarge, MemoryError):
+    except (Refused, MemoryError):
         raise
     except Exception as error:  # Pillow's decoders fail in any way
         if isinstance(error, OSError) and error.errno is not None:
@@ -61,39 +62,33 @@ def read_image(
     return np.asarray(grey)
 
 
-def is_heic(data: bytes | str | Path) -> bool:
-    """Whether a file, or its bytes, begins as a HEIC photo does."""
-    data, _ = _source(data)
+def _is_heic(data: bytes | Path) -> bool:
+    """Whether a file begins as a HEIC photo does."""
     return re.match(HEIC, _head(data), re.DOTALL) is not None
 
 
-def heic_as_pgm(data: bytes | str | Path, limit_megapixels: float = 50) -> bytes:
-    """A HEIC photo in grey, upright, as the bytes of a PGM file for `read_image`.
-
-    It takes the package pillow-heif. Raises ValueError where that is not installed, for
-    a photo with more megapixels, and for one that is damaged.
-    """
-    data, name = _source(data)
+def _heic_as_pgm(data: bytes | Path, name: str, limit_megapixels: float) -> bytes:
+    """A HEIC photo in grey, upright, as the bytes of a PGM file."""
     try:
         import pillow_heif
     except ImportError as error:
-        raise ValueError(
+        raise Refused(
             f"{name}: a HEIC photo, as iPhones take them: pip install 'hpkit[heic]', "
             "or export it as JPEG"
         ) from error
-    try:
-        photo = pillow_heif.open_heif(data)
-        width, height = photo.size
-        if width * height <= limit_megapixels * 1e6:
-            written = io.BytesIO()
-            photo.to_pillow().convert("L").save(written, "PPM")
-            return written.getvalue()
-    except Exception as error:  # libheif fails in any way
-        raise ValueError(f"{name}: the image is damaged ({error})") from error
-    raise TooLarge(
-        f"{name}: {width} × {height} pixels, expected at most {limit_megapixels:g} "
-        "megapixels"
-    )
+    photo = pillow_heif.open_heif(data)  # it decodes nothing yet
+    _check_megapixels(name, photo.size, limit_megapixels)
+    written = io.BytesIO()
+    photo.to_pillow().convert("L").save(written, "PPM")
+    return written.getvalue()
+
+
+def _check_megapixels(name: str, size: tuple[int, int], limit: float) -> None:
+    width, height = size
+    if width * height > limit * 1e6:
+        raise Refused(
+            f"{name}: {width} × {height} pixels, expected at most {limit:g} megapixels"
+        )
 
 
 def _head(data: bytes | Path) -> bytes:
@@ -158,8 +153,8 @@ def _what_it_is(data: bytes | Path) -> str:
     return f"not an image, {expected}"
 
 
-class TooLarge(ValueError):
-    """An image has more pixels than the limit."""
+class Refused(ValueError):
+    """An image that is not damaged, and yet cannot be read here: its text says why."""
 
 
 def _decoded(
@@ -171,12 +166,7 @@ def _decoded(
         warnings.catch_warnings(action="ignore"),
         Image.open(file, formats=FORMATS) as image,
     ):
-        width, height = image.size
-        if width * height > limit_megapixels * 1e6:
-            raise TooLarge(
-                f"{name}: {width} × {height} pixels, expected at most "
-                f"{limit_megapixels:g} megapixels"
-            )
+        _check_megapixels(name, image.size, limit_megapixels)
         grey = _as_grey(ImageOps.exif_transpose(image), _nodata(image))
         size = grey.size
         grey.thumbnail((longest, longest), Image.Resampling.LANCZOS)

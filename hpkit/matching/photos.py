@@ -101,17 +101,19 @@ def homography_or_reason(
         )
     homography, inliers = _most_agreed(first, second, threshold, seed)
     reason = _why_not(homography, inliers, first, second, threshold)
-    if not reason:
-        return homography, inliers, ""
-    # OpenCV tries no four pairs that see a mirror image: is this one?
+    # OpenCV tries no four pairs that see a mirror image. In one, pairs along a line may
+    # agree on a view that is not mirrored: so does the mirrored photo explain more?
     flipped = first * [-1, 1]
     found, agree = _most_agreed(flipped, second, threshold, seed)
-    if not _why_not(found, agree, flipped, second, threshold):
+    better = bool(reason) or agree.sum() > inliers.sum()
+    if better and not _why_not(found, agree, flipped, second, threshold):
         reason = (
             f"a mirrored view: {agree.sum()} of {len(first)} matches agree once one of "
             "the photos is mirrored"
         )
-    return None, np.zeros(len(first), bool), reason
+    if reason:
+        return None, np.zeros(len(first), bool), reason
+    return homography, inliers, ""
 
 
 def _most_agreed(

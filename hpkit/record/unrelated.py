@@ -21,7 +21,7 @@ from hpkit.matching.photos import PhotoMatch, match_places
 from hpkit.record import results_folder, write_table
 from hpkit.record.matching import versions
 
-KINDS = ("another photo", "inverted", "noise", "mirror image")
+KINDS = ("another photo", "inverted", "noise", "its mirror image")
 FIRST = 4  # pieces of a photo ...
 SECOND = 8  # ... each matched with so many others; with its mirror image, only once
 SIDES = (200, 400)  # pixels of a piece, at least and at most
@@ -77,7 +77,7 @@ def pairs(kind: str, name: str, second: int = SECOND) -> Iterator[PhotoMatch]:
     """
     random = np.random.RandomState(zlib.crc32(f"{kind}/{name}".encode()))
     photo = read_photo(name)
-    if kind == "mirror image":
+    if kind == "its mirror image":
         for _ in range(second):
             image = piece(photo, random)
             mirrored = np.ascontiguousarray(image[:, ::-1])

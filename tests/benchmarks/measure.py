@@ -146,3 +146,16 @@ def keras_worker(data: Path, threads: int) -> Worker:
                          "pip install -r tests/benchmarks/keras.txt`, or name its Python in "
                          "HPKIT_KERAS (Python 3.10 to 3.13)")
     return Worker(found, HERE / "keras_arm.py", data, threads)
+
+
+def contrib_worker() -> Worker:
+    """`contrib_arm.py` in the environment that `make peers` sets up for it.
+
+    Raises SystemExit with how to get it where it is missing.
+    """
+    named = os.environ.get("HPKIT_CONTRIB")
+    found = Path(named or HERE.parents[1] / ".venv" / "contrib/bin/python")
+    if not found.exists():
+        raise SystemExit(f"{found}: not found; OpenCV contrib lives in an environment of its own: "
+                         "`make peers` sets it up, or name its Python in HPKIT_CONTRIB")
+    return Worker(found, HERE / "contrib_arm.py")

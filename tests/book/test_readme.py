@@ -286,7 +286,8 @@ def test_a_figure_is_small_and_of_what_is_shipped(name):
     image = Image.open(path)
     assert image.text["origin"] == figures.origin(name), "run `make figure`"
     assert path.stat().st_size <= 150_000 and image.width <= 1000
-    assert f"]({path.relative_to(ROOT)})" in README
+    page = (ROOT / "notebooks" / "pages" / "results.md").read_text(encoding="utf-8")
+    assert f"]({path.relative_to(ROOT)})" in README or f"](../figures/{name})" in page
 
 
 def test_the_citation_is_whole_and_of_this_version():

@@ -17,7 +17,7 @@ def table() -> str:
     The intervals are Clopper and Pearson's.
     """
     counts = recorded("unrelated").groupby("kind", sort=False)[["pairs", "alarms"]].sum()
-    mirrored = counts.index == "mirror image"
+    mirrored = counts.index == "its mirror image"
     counts.loc["nothing in common"] = counts[~mirrored].sum()
     counts = counts.sort_values("pairs", ascending=False, kind="stable")
     rows = []

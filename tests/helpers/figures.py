@@ -4,6 +4,8 @@ match.png: two noisy photos and their matches. The photo is one that nothing was
 on; its other view and the noise are the kit's own, seeded; the network is the shipped one.
 
 worth.png: what each change to the coursework's descriptor was worth, from the recorded runs.
+
+peers.png: descriptors that others made beside the shipped one, from the recorded rows.
 """
 
 import hashlib
@@ -13,6 +15,8 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
+import peer_tables
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
@@ -25,6 +29,7 @@ from hpkit.evaluation.scores import evaluate
 from hpkit.experiments.arms import recorded
 from hpkit.experiments.build import side
 from hpkit.experiments.claims import DESCRIPTOR
+from hpkit.experiments.intervals import interval
 from hpkit.lessons import plots, show
 from hpkit.matching.keypoints import (
     describe_keypoints,
@@ -84,12 +89,57 @@ def worth() -> Figure:
     return show.show_worth(recorded("descriptors"), rootsift)
 
 
+def peers() -> Figure:
+    """Left: matching of patches, a dot per descriptor and side. Right: matches of photos by pixels."""
+    plots.use_style()
+    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 4.4), layout="constrained",
+                                         width_ratios=(1.2, 1))
+    show_patch_scores(left)
+    show_accuracy(right)
+    return figure
+
+
+def show_patch_scores(ax: Axes) -> None:
+    """The mean over photos and its 95 % interval; best descriptor first."""
+    table = peer_tables.patches().query("task == 'matching' and photo != 'all'")
+    order = table.groupby("descriptor").mAP.mean().sort_values(ascending=False).index
+    for shift, kind in ((-0.12, "clean"), (0.12, "noisy")):
+        some = table[table.side == kind].groupby("descriptor").mAP
+        mean, low, high = np.array([interval(some.get_group(name)) for name in order]).T
+        y = np.arange(len(order)) + shift
+        ax.hlines(y, low, high, color=plots.COLOURS[kind], lw=2, alpha=0.5)
+        ax.plot(mean, y, "o", color=plots.COLOURS[kind], label=kind)
+    ax.set_yticks(range(len(order)), order)
+    ax.invert_yaxis()
+    ax.set(xlabel="matching mAP of patches", title="Patches: five test photos")
+    ax.legend(frameon=False)
+
+
+def show_accuracy(ax: Axes) -> None:
+    """A line per descriptor: those of the book in their colours, the others in grey."""
+    rows = recorded("peer_pairs").query("change != 'graf'")
+    columns = [f"mma_{pixels}" for pixels in range(1, 11)]
+    for name, some in rows.groupby("descriptor", sort=False):
+        mean = some[columns].mean().to_numpy()
+        named = {"ours": "ours", "RootSIFT on the photo": "RootSIFT"}.get(name)
+        colour = plots.COLOURS[named] if named else "0.75"
+        ax.plot(range(1, 11), mean, color=colour, zorder=3 if named else 2,
+                label=name if named else None)
+    ax.plot([], [], color="0.75", label="all others")
+    ax.set(xlabel="within so many pixels", ylabel="share of matches", ylim=(0, 1),
+           title=f"Photos: {rows.groupby(['change', 'strength', 'photo', 'draw']).ngroups} pairs")
+    ax.legend(frameon=False, loc="lower right")
+
+
 # What draws each, and what else it is made of.
 FIGURES = {
     "match.png": (match, lambda: (WEIGHTS / "descriptor.safetensors").read_bytes()),
     "worth.png": (worth, lambda: "".join(
         map(inspect.getsource, (show.show_worth, plots.worth))
     ).encode() + (FOLDER.parent / "results" / "descriptors.csv").read_bytes()),
+    "peers.png": (peers, lambda: inspect.getsource(peer_tables).encode() + b"".join(
+        (FOLDER.parent / "results" / f"{name}.csv").read_bytes()
+        for name in ("peers", "peer_pairs"))),
 }
 
 

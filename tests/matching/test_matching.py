@@ -4,6 +4,7 @@ import io
 import json
 import os
 import shutil
+import sys
 from functools import partial
 from itertools import permutations
 
@@ -371,6 +372,15 @@ def test_without_a_homography_the_reason_is_told(first, second, reason):
     assert np.array_equal(photos.fit_homography(first, second)[1], inliers)
 
 
+def test_a_mirror_image_is_none_although_pairs_along_a_line_agree():
+    """Points on the axis are where they would be, mirrored or not."""
+    axis = np.column_stack([np.linspace(445, 455, 20), np.linspace(0, 900, 20)])
+    first = np.concatenate([FAR_APART, axis])
+    second = first * [-1, 1] + [900, 0]
+    homography, _, told = photos.homography_or_reason(first, second)
+    assert homography is None and told.startswith("a mirrored view: ")
+
+
 def test_what_chance_gives_is_told_with_its_number():
     told = photos.homography_or_reason(FAR_APART, FAR_APART[::-1])[2]
     agree = int(told.split("chance: ")[1].split(" of 40")[0])
@@ -550,7 +560,8 @@ def test_colour_palettes_deep_greys_and_turned_cameras_are_read():
     (encoded(Image.new("1", (7200, 7000))), "7200 × 7000 pixels, expected at most 50 megapixels"),
     (encoded(Image.new("1", (20_000, 20_000))), "expected at most 50 megapixels"),
 ])
-def test_other_files_are_refused_in_one_sentence(data, hint, recwarn):
+def test_other_files_are_refused_in_one_sentence(data, hint, recwarn, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
     with pytest.raises(ValueError, match=hint) as error:
         images.read_image(data)
     assert "\n" not in str(error.value) and not len(recwarn)
