@@ -126,11 +126,16 @@ def _write(arrays: Path, name: str, content: dict[str, np.ndarray], stamp: str) 
     with writing(arrays):
         (arrays / f"{name}.stamp").unlink(missing_ok=True)
         for kind in ARRAYS:
-            buffer = io.BytesIO()
-            np.save(buffer, content[kind])
-            write_whole(arrays / f"{name}_{kind}.npy", buffer.getbuffer())
+            write_whole(arrays / f"{name}_{kind}.npy", array_bytes(content[kind]))
         _sums(arrays, name)
         write_whole(arrays / f"{name}.stamp", stamp.encode())
+
+
+def array_bytes(array: np.ndarray) -> memoryview:
+    """What `np.save` writes. On a full disk, that says only how much it has written."""
+    buffer = io.BytesIO()
+    np.save(buffer, array)
+    return buffer.getbuffer()
 
 
 def _sums(arrays: Path, name: str) -> None:
@@ -173,11 +178,10 @@ def build_folder(
 
     It appears under its name only when it is whole; a build that dies leaves a
     `.partial` folder behind, which the next one begins by deleting. Only one process at
-    a time may build a folder.
+    a time may build a folder. Raises OSError in one sentence where the disk is full.
     """
     partial = folder.with_name(f"{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
-    (partial / "arrays").mkdir(parents=True)
 
     def write_with_sums(name: str) -> None:
         write(partial, name)
@@ -186,11 +190,13 @@ def build_folder(
     names = [
         name for sides in splits.values() for side in sides.values() for name in side
     ]
+    named = {split: {"name": split, **sides} for split, sides in splits.items()}
     try:
-        with ThreadPoolExecutor(workers) as pool:
-            list(pool.map(write_with_sums, names))
-        named = {split: {"name": split, **sides} for split, sides in splits.items()}
-        (partial / "splits.json").write_text(json.dumps(named))
-        os.replace(partial, folder)
+        with writing(folder):
+            (partial / "arrays").mkdir(parents=True)
+            with ThreadPoolExecutor(workers) as pool:
+                list(pool.map(write_with_sums, names))
+            (partial / "splits.json").write_text(json.dumps(named))
+            os.replace(partial, folder)
     finally:
         shutil.rmtree(partial, ignore_errors=True)

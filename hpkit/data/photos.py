@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from hpkit.data.arrays import build_folder, made_folder
+from hpkit.data.arrays import array_bytes, build_folder, made_folder
 from hpkit.data.geometry import JITTER, cut, draw_jitter, frames, look_from
 from hpkit.data.noise import level_of, twins_of
 from hpkit.data.patches import PATCH_TYPES, photo_of
@@ -192,5 +192,6 @@ def _write_sequence(folder: Path, sequence: str) -> None:
     )
     noisy = twins_of(clean, sequence, PATCH_TYPES)
     write_sequence(folder / sequence, clean, noisy)
-    np.save(folder / "arrays" / f"{sequence}_clean.npy", clean)
-    np.save(folder / "arrays" / f"{sequence}_noisy.npy", noisy)
+    for kind, array in (("clean", clean), ("noisy", noisy)):
+        path = folder / "arrays" / f"{sequence}_{kind}.npy"
+        path.write_bytes(array_bytes(array))

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from hpkit.data.arrays import build_folder, is_whole, made_folder
+from hpkit.data.arrays import array_bytes, build_folder, is_whole, made_folder
 from hpkit.data.geometry import JITTER, cut, draw_jitter, frames, look_from
 from hpkit.data.noise import level_of, twins_of
 from hpkit.data.patches import PATCH_TYPES, photo_of
@@ -168,8 +168,9 @@ def _write(folder: Path, sequence: str) -> None:
     points = scene_table().query("sequence == @sequence")
     clean = scene(sequence, points)
     noisy = twins_of(clean, sequence, PATCH_TYPES)
-    np.save(folder / "arrays" / f"{sequence}_clean.npy", clean)
-    np.save(folder / "arrays" / f"{sequence}_noisy.npy", noisy)
+    for kind, array in (("clean", clean), ("noisy", noisy)):
+        path = folder / "arrays" / f"{sequence}_{kind}.npy"
+        path.write_bytes(array_bytes(array))
 
 
 def _same_file(file: Path, folder: Path) -> None:

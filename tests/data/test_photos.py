@@ -207,6 +207,28 @@ def test_a_half_deleted_set_is_built_again(tmp_path, monkeypatch):
 TABLE = photos.photo_table()
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no limit of a file's size")
+@pytest.mark.parametrize("first", ["strips", "arrays"])
+def test_a_set_that_does_not_fit_on_the_disk_is_told_in_one_sentence(first, tmp_path, monkeypatch):
+    """A limit of a file's size stands for the full disk."""
+    import resource
+
+    monkeypatch.setenv("HPKIT_DATA", str(tmp_path / "shared"))
+    monkeypatch.setenv("HPKIT_CACHE", str(tmp_path))
+    monkeypatch.setattr(photos, "photo_table", lambda: TABLE[TABLE.name == "moon"])
+    if first == "arrays":
+        monkeypatch.setattr(photos, "write_sequence", lambda *_: None)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, before[1]))
+    try:
+        with pytest.raises(OSError, match=r"photos-v1: could not be written \(File too large\);"):
+            photos.photos_folder()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert [path.name for path in tmp_path.iterdir()] == ["photos-v1.lock"]
+    assert photos.photos_folder() == tmp_path / "photos-v1"
+
+
 def test_noise_is_near_fifteen_grey_levels():
     data = load("photos", points=40)
     errors = [np.abs(side["noisy"].astype(int) - side["clean"]).mean((0, 2, 3))
