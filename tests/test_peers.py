@@ -37,6 +37,7 @@ def blobs(number):
     return np.stack([cv2.normalize(m, None, 40, 180, cv2.NORM_MINMAX) for m in made]).astype("u1")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not CONTRIB.exists(), reason="`make peers` sets up OpenCV contrib")
 @pytest.mark.parametrize("name", ["DAISY", "VGG", "BoostDesc", "LATCH", "BEBLID", "TEBLID"])
 def test_a_descriptor_sees_the_whole_patch_and_as_much_on_each_side(script, name):
