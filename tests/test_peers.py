@@ -134,6 +134,13 @@ def test_every_descriptor_is_recorded_on_every_side_and_photo(script):
     assert (ratios == 1).all()
 
 
+@pytest.mark.parametrize("name", ["SIFT", "RootSIFT"])
+def test_what_is_recorded_twice_is_the_same(name):
+    here = recorded("peers").query("descriptor == @name and photo == 'all'").set_index("source")
+    there = recorded("baseline").query("descriptor == @name.lower()").set_index("source")
+    assert here[peer_tables.TASKS].equals(there.loc[here.index, peer_tables.TASKS])
+
+
 @pytest.mark.parametrize("which", peer_tables.TABLES)
 def test_the_tables_are_fresh(which):
     made = peer_tables.TABLES[which]()

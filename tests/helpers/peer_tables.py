@@ -119,7 +119,11 @@ def pair_scores() -> str:
     found = {change: some.repeatability.mean() for change, some in changes(rows).items()}
     again = ", ".join(f"{value:.2f} ({change})" for change, value in found.items())
     number = made.groupby(["change", "strength", "photo", "draw"]).ngroups
+    real = rows[rows.change == "graf"].set_index("descriptor").corner_error
+    nearer = (real < real.ours).sum()
     return (f"{readme.markdown(heads, lines)}\n\nThe homographies are those of {number} pairs. "
+            f"On graf, the real pair, {nearer} of {len(real) - 1} others have nearer corners than "
+            f"ours, at best by {real.ours - real.min():.1f} px. "
             f"Repeatability of the keypoints, the same for all: {again}.")
 
 
