@@ -297,7 +297,7 @@ def idle_questions(
         passed = epochs * np.arange(len(shares)) / len(shares)
         mean = pd.Series(shares).rolling(10, min_periods=1).mean()
         ax.plot(passed, mean, style, label=name)
-    ax.set(xlabel="epochs passed", ylabel="share that teaches nothing", title=title)
+    ax.set(xlabel="epochs passed", ylabel="share, mean of ten batches", title=title)
     ax.set_ylim(-0.03, 1)
     ax.legend(frameon=False)
     return ax
@@ -334,6 +334,7 @@ def slope(
     at: tuple[float, float],
     gradient: float,
     *,
+    xlabel: str = "one weight",
     title: str = "",
 ) -> Axes:
     """A loss over one weight, and the straight line that has its slope in one place.
@@ -345,7 +346,7 @@ def slope(
     told = f"slope {gradient:.2f}".replace("-", "\N{MINUS SIGN}")
     ax.plot(weights, line, "--", color="C1", label=told)
     ax.plot(*at, "o", color="C1", ms=9)
-    ax.set(xlabel="one weight", ylabel="MAE (grey levels)", title=title)
+    ax.set(xlabel=xlabel, ylabel="MAE (grey levels)", title=title)
     ax.set_ylim(0, 1.1 * max(losses))
     ax.legend(frameon=False)
     return ax

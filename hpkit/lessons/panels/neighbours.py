@@ -55,7 +55,7 @@ def show_neighbours(
     for row in first.itertuples():
         sign, *look = looks[row.hit]
         shown.append(
-            (patches[row.point, row.column], f"{sign} {row.distance:.3g}", *look)
+            (patches[row.point, row.column], f"{sign} {row.distance:#.3g}", *look)
         )
     for ax, (patch, title, colour, line) in zip(
         fig.subplots(2, 6).flat, shown, strict=False
