@@ -91,7 +91,7 @@ benchmark: $(STAMP)  ## measure speed and memory beside the Keras baseline (15 m
 
 # OpenCV contrib has an environment of its own: its cv2 would take the place of the kit's.
 peers: $(STAMP) $(CONTRIB)/.installed  ## score other descriptors on the kit's patches and photos
-	$(BIN)/python tests/benchmarks/peers.py patches
+	$(BIN)/python tests/benchmarks/peers.py
 	$(BIN)/python tests/benchmarks/peer_pairs.py $(GRAF)
 	$(BIN)/python tests/helpers/peer_tables.py
 

@@ -46,8 +46,8 @@ class Turn:
 
     Unlike threading.RLock, it can be given back from any thread: a generator that has
     it may be thrown away elsewhere. A forked process starts with one that is free. A
-    Ctrl-C while it is taken or given back leaves it as it should be: whoever had it in
-    a `with` has it no more.
+    Ctrl-C while it is taken or given back does not keep it from others after the
+    `with`, unless it comes in the first instant of giving back.
     """
 
     def __init__(self, what: str) -> None:
@@ -57,11 +57,11 @@ class Turn:
             os.register_at_fork(after_in_child=self._begin)
 
     def _begin(self) -> None:
-        # Who has it, under OWNER. To look and to enter oneself is one step of a dict's,
-        # which no Ctrl-C divides.
+        # Who has it, under OWNER: setdefault looks and claims in one step, which no
+        # Ctrl-C can split.
         self._owner: dict[str, threading.Thread] = {}
         self._depth = 0
-        # Free while there is news: the owner has given it back. It only wakes others.
+        # Released when the owner gives the turn back, to wake those who wait early.
         self._news = threading.Lock()
         self._news.acquire()
 
@@ -112,7 +112,7 @@ class Turn:
             raise
 
     def _leave(self, depth: int) -> None:
-        """Have it so many times from now on; what is done twice is no harm."""
+        """Set how often it is taken. Safe to repeat."""
         self._depth = depth
         if not depth:
             self._owner.clear()
@@ -130,7 +130,13 @@ class Turn:
             raise
 
     def __exit__(self, *error: object) -> None:
-        self.give_back()
+        left = self._depth - 1
+        try:
+            self.give_back()
+        except BaseException:  # a Ctrl-C before it was given back
+            if self._is_mine() and self._depth > left:
+                self._leave(left)
+            raise
 
 
 # A run is trained and scored in one turn, an epoch or a pass of patches in a shorter

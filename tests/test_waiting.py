@@ -87,7 +87,7 @@ def test_a_ctrl_c_at_any_line_leaves_a_turn_free_for_others():
         return in_thread(lambda: turn.take(timeout=0.05) and not turn.give_back())
 
     assert ends_of(with_turn, TAKING, is_free) > 15
-    assert ends_of(with_turn, [Turn._leave], is_free) > 5
+    assert ends_of(with_turn, [Turn.give_back, Turn._leave], is_free) > 9
 
 
 def test_a_ctrl_c_within_a_turn_keeps_what_was_taken_before():
@@ -121,7 +121,7 @@ def test_a_ctrl_c_as_a_turn_is_waited_for_leaves_it_to_its_owner():
     assert lines > 8 and in_thread(lambda: turn.take(timeout=0.5))
 
 
-def test_a_ctrl_c_at_any_line_leaves_a_file_lock_free(tmp_path):
+def test_a_ctrl_c_while_a_file_lock_is_taken_leaves_it_free(tmp_path):
     path = tmp_path / "x.lock"
 
     def is_free():

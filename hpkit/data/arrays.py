@@ -109,8 +109,7 @@ def convert(
         return
     with writing(arrays):
         arrays.mkdir(parents=True, exist_ok=True)
-        lock = file_lock(arrays / "lock")
-    with lock:
+    with file_lock(arrays / "lock"):
         for name in missing(root, names, arrays):
             # Taken before: files that change from now on are read again.
             stamp = stamp_of(root / name)
@@ -132,7 +131,10 @@ def _write(arrays: Path, name: str, content: dict[str, np.ndarray], stamp: str) 
 
 
 def array_bytes(array: np.ndarray) -> memoryview:
-    """What `np.save` writes. On a full disk, that says only how much it has written."""
+    """What `np.save` writes.
+
+    `np.save` to a file does not say why it failed on a full disk; writing bytes does.
+    """
     buffer = io.BytesIO()
     np.save(buffer, array)
     return buffer.getbuffer()
@@ -160,8 +162,7 @@ def made_folder(
             return folder
     with writing(own.parent):
         own.parent.mkdir(parents=True, exist_ok=True)
-        lock = file_lock(f"{own}.lock")
-    with lock:
+    with file_lock(f"{own}.lock"):
         if not is_there(own):
             shutil.rmtree(own, ignore_errors=True)  # what a half-done deletion left
             build(own)

@@ -23,7 +23,7 @@ from hpkit.waiting import told
 
 # Of a request: tries, the pause before the second (seconds, then doubled), its limit.
 TRIES, PAUSE, TIMEOUT = 8, 1.0, 30.0
-REASON = 110  # letters of what went wrong that are told
+REASON = 110  # characters of what went wrong that are told
 CHUNK = 1 << 16  # bytes written at a time: no more is lost where a connection breaks
 
 # What is told of a server that does not answer within two seconds.
@@ -124,11 +124,13 @@ def reason(error: BaseException) -> str:
     A request's error wraps others and repeats the whole address; the reason is inside.
     """
     inner = error.args[0] if error.args else error
-    said = str(getattr(inner, "reason", None) or error) or type(error).__name__
+    cause = getattr(inner, "reason", None)
+    said = str(cause or error) or type(error).__name__
     said = re.sub(r"^(<[^>]*>|\w+\([^)]*\)): ", "", said)
     if len(said) > REASON:
         said = f"{said[:REASON]} ..."
-    return f"{said}; is there a network?" if "resol" in said else said
+    # Only a name that is not found: an address may have "resolve" in it.
+    return f"{said}; is there a network?" if cause and "resol" in said else said
 
 
 def is_final(error: BaseException) -> bool:

@@ -31,7 +31,7 @@ SINGLE = {  # the changes that the final model unites, each alone
 FINAL = {name: value for change in SINGLE.values() for name, value in change.items()}
 
 # What the coursework's recipe lacks. Between unit vectors a mean over 128 dimensions
-# hardly differs, so the distance is Euclidean.
+# is nearly the same for all pairs, so the distance is Euclidean.
 UNIT = {"unit": True, "reduce": "root"}
 
 HARD = {"objective": "hardest"}

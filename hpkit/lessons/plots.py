@@ -4,6 +4,7 @@ Nothing here runs a model.
 """
 
 from collections.abc import Sequence
+from itertools import cycle
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -274,7 +275,7 @@ def shares_matched(
     for row, name in enumerate(bars):
         ax.barh(row, bars[name].mean(), color=COLOURS["ours"], alpha=0.6)
         ax.plot(bars[name], [row] * len(bars), "o", color="0.2", ms=4)
-    for name, style in zip(lines, (":", "--", "-."), strict=False):
+    for name, style in zip(lines, cycle((":", "--", "-.")), strict=False):
         place = lines[name].mean()
         ax.axvline(place, color=COLOURS.get(name), ls=style, lw=2)
         above = {"transform": ax.get_xaxis_transform(), "va": "bottom", "ha": "center"}
@@ -293,7 +294,7 @@ def idle_questions(
 
     idle: {label: a share per batch}; drawn is the mean of ten batches.
     """
-    for (name, shares), style in zip(idle.items(), ("--", "-"), strict=True):
+    for (name, shares), style in zip(idle.items(), cycle(("--", "-")), strict=False):
         passed = epochs * np.arange(len(shares)) / len(shares)
         mean = pd.Series(shares).rolling(10, min_periods=1).mean()
         ax.plot(passed, mean, style, label=name)
@@ -314,9 +315,10 @@ def errors_by_patches(
 
     runs: {label: columns patches and validation}, in grey levels like the levels.
     """
-    for (name, run), style in zip(runs.items(), ("s--", "o-", "D:"), strict=False):
+    styles = cycle(("s--", "o-", "D:"))
+    for (name, run), style in zip(runs.items(), styles, strict=False):
         ax.plot(run.patches, run.validation, style, label=name)
-    for (name, level), style in zip(levels.items(), (":", "-."), strict=False):
+    for (name, level), style in zip(levels.items(), cycle((":", "-.")), strict=False):
         ax.axhline(level, ls=style, color="0.4", label=name)
     ax.set(xlabel="patches seen", ylabel="validation MAE (grey levels)", title=title)
     ax.set_yscale("log")

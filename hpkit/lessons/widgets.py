@@ -37,7 +37,7 @@ def control(name: str, values: tuple | list | np.ndarray) -> ipywidgets.ValueWid
         return ipywidgets.Dropdown(options=values, description=name, **CONTROL)
     if isinstance(values, np.ndarray):
         return ipywidgets.FileUpload(
-            accept="image/*",
+            accept="image/*,.heic,.heif",
             multiple=False,
             description=f"{name} photo",
             layout=CONTROL["layout"],

@@ -94,9 +94,9 @@ def _check_megapixels(name: str, size: tuple[int, int], limit: float) -> None:
 def _head(data: bytes | Path) -> bytes:
     """How a file begins."""
     if isinstance(data, bytes):
-        return data[:12]
+        return data[:300]
     with data.open("rb") as file:
-        return file.read(12)
+        return file.read(300)
 
 
 def _check_limits(limit_megapixels: float, longest: int) -> None:
@@ -139,11 +139,7 @@ def _source(data: object) -> tuple[bytes | Path, str]:
 
 def _what_it_is(data: bytes | Path) -> str:
     """What a file is that is no image in one of the formats, and what to do."""
-    if isinstance(data, bytes):
-        head = data[:300]
-    else:
-        with data.open("rb") as file:
-            head = file.read(300)
+    head = _head(data)
     expected = f"expected {', '.join(FORMATS)}"
     if not head:
         return f"not an image but an empty file, {expected}"

@@ -102,7 +102,7 @@ def homography_or_reason(
     homography, inliers = _most_agreed(first, second, threshold, seed)
     reason = _why_not(homography, inliers, first, second, threshold)
     # OpenCV tries no four pairs that see a mirror image. In one, pairs along a line may
-    # agree on a view that is not mirrored: so does the mirrored photo explain more?
+    # still agree on an ordinary view, so compare it with a fit to the mirrored photo.
     flipped = first * [-1, 1]
     found, agree = _most_agreed(flipped, second, threshold, seed)
     better = bool(reason) or agree.sum() > inliers.sum()

@@ -3,9 +3,10 @@
 python tests/benchmarks/kernels.py [--kernels 6] [--chapter 00_first_match]
 
 First a kernel alone, then all at the same moment, with a thread each. Each runs a chapter's cells
-up to its first figure, then trains a small network of its own. They share the data, and nothing else. A kernel's own memory is
-what no other process can share with it; the libraries, which it shares, are in the rest. Seconds
-are only worth something where nothing else runs: the load before the start is noted.
+up to its first figure, then trains a small network of its own. They share the data, and nothing
+else. A kernel's own memory is what no other process can share with it; the libraries, which it
+shares, are in the rest. Seconds are only worth something where nothing else runs: the load before
+the start is noted.
 """
 
 import os
@@ -19,7 +20,7 @@ from pathlib import Path
 import measure
 import nbformat
 import pandas as pd
-from jupyter_client import KernelManager
+from jupyter_client import BlockingKernelClient, KernelManager
 
 from hpkit.data.photos import photos_folder
 
@@ -43,7 +44,7 @@ def first_cells(chapter: str) -> list[str]:
     raise SystemExit(f"{chapter}: has no figure; execute it first")
 
 
-def said_by(client: object, code: str) -> str:
+def said_by(client: BlockingKernelClient, code: str) -> str:
     """What a cell prints; RuntimeError where it fails."""
     said = []
 
@@ -70,8 +71,8 @@ def one_kernel(number: int, cells: list[str], folder: Path, threads: int) -> dic
     manager, started = KernelManager(), time.perf_counter()
     manager.start_kernel(env=os.environ | own, cwd=str(measure.HERE.parents[1] / "notebooks"))
     client = manager.blocking_client()
-    client.start_channels()
     try:
+        client.start_channels()
         client.wait_for_ready(timeout=LONGEST)
         for cell in cells:
             said_by(client, cell)

@@ -161,6 +161,10 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=peers.RESULTS / "peer_pairs.csv")
     chosen = parser.parse_args()
     torch.set_num_threads(1)
+    try:
+        graf.read(chosen.folder)  # a missing file is told now, not after minutes
+    except (OSError, ValueError) as error:
+        raise SystemExit(str(error)) from error
     worker = measure.contrib_worker()
     made = pd.DataFrame(rows(chosen.folder, chosen.draws, peers.descriptors(worker)))
     worker.close()

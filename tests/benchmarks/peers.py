@@ -1,13 +1,14 @@
-"""Descriptors that others made, on the patches and the photos that the shipped network is scored on.
+"""Descriptors that others made, on the patches that the shipped network is scored on.
 
-`python tests/benchmarks/peers.py patches` scores them on the embedded test patches and appends to
-results/peers.csv; `--points 50` takes so many points of each sequence. Sources are "clean", "noisy", and the noisy ones after non-local means. A row has
-the scores of all test photos, or those of one: its pairs, its reference patches, its queries, with
-everything else as it was. So photos can be compared, and five of them give an interval.
+`python tests/benchmarks/peers.py` scores them on the embedded test patches and appends to
+results/peers.csv; `--points 50` takes so many points of each sequence. Sources are "clean",
+"noisy", and the noisy ones after non-local means. A row has the scores of all test photos, or
+those of one: its pairs, its reference patches, its queries, with everything else as it was. So
+photos can be compared, and five of them give an interval.
 
-Rows are appended as they come, so an interrupted run goes on where it stopped. All of it takes a
-quarter of an hour on one core. OpenCV contrib's descriptors come from another process, see
-contrib_arm.py, which says how each gets its patch. MKD is kornia's (Mukundan, Tolias and Chum,
+Rows are appended as they come, so an interrupted run goes on where it stopped. Rows of other
+weights, data, versions or points are made again. OpenCV contrib's descriptors come from another
+process, see contrib_arm.py, which says how each gets its patch. MKD is kornia's (Mukundan, Tolias and Chum,
 "Explicit spatial encoding for deep local descriptors", CVPR 2019), without the whitening, whose
 weights would have to be downloaded.
 """
@@ -93,9 +94,13 @@ def versions(data: str) -> dict[str, object]:
             "numpy": np.__version__, "opencv": cv2.__version__}
 
 
-def recorded(path: Path) -> pd.DataFrame:
-    """The rows that are there."""
-    return pd.read_csv(path) if path.exists() else pd.DataFrame({"descriptor": [], "source": []})
+def recorded(path: Path, made: dict[str, object]) -> pd.DataFrame:
+    """The rows that are there, of those that were made with this."""
+    none = pd.DataFrame({"descriptor": [], "source": []})
+    rows = pd.read_csv(path) if path.exists() else none
+    if not set(made) <= set(rows):
+        return none
+    return rows[(rows[list(made)].astype(str) == pd.Series(made).astype(str)).all(axis=1)]
 
 
 def record_patches(path: Path, points: int | None) -> None:
@@ -105,6 +110,7 @@ def record_patches(path: Path, points: int | None) -> None:
     """
     data = load("photos", points=points)
     tasks = tasks_for(data.test)
+    made = {"points": len(data.test)} | versions(data_set("photos").version())
     worker = measure.contrib_worker()
     ways = descriptors(worker)
     for source in SOURCES:
@@ -112,22 +118,21 @@ def record_patches(path: Path, points: int | None) -> None:
         if source not in ("clean", "noisy"):
             patches = denoise(baselines.non_local_means, patches)
         for name, way in ways.items():
-            before, started = recorded(path), time.process_time()
+            before, started = recorded(path, made), time.process_time()
             if ((before.descriptor == name) & (before.source == source)).any():
                 continue
             found = way(patches.reshape(-1, 32, 32)).reshape(*patches.shape[:2], -1)
             told = {"descriptor": name, "numbers": found.shape[-1], "source": source,
-                    "points": len(patches)}
+                    "points": made["points"]}
             rows = [told | row for row in scores(found, tasks)]
-            made = pd.DataFrame(rows).assign(**versions(data_set("photos").version()))
-            write_table(path, pd.concat([before, made])[made.columns], float_format="%.5g")
+            new = pd.DataFrame(rows).assign(**made)
+            write_table(path, pd.concat([before, new])[new.columns], float_format="%.5g")
             print(rows[0], f"{time.process_time() - started:.0f} s", flush=True)
     worker.close()
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("what", choices=("patches",))
     parser.add_argument("--points", type=int, help="of each sequence (default: all)")
     parser.add_argument("--out", type=Path, default=RESULTS / "peers.csv")
     chosen = parser.parse_args()

@@ -39,8 +39,10 @@ def book(folder: Path, passes: tuple[str, ...] = PASSES) -> pd.DataFrame:
 
 if __name__ == "__main__":
     once = {"action": "store_true", "help": "only from nothing"}
-    keep = {"type": Path, "metavar": "FOLDER", "help": "where to leave the books (default: nowhere)"}
+    keep = {"type": Path, "metavar": "FOLDER", "help": "an empty one, to leave the books in"}
     given = measure.options(__doc__, once=once, keep=keep)
+    if given.keep and given.keep.exists() and any(given.keep.iterdir()):
+        raise SystemExit(f"{given.keep}: has files in it, expected an empty folder")
     with tempfile.TemporaryDirectory(prefix="hpkit-book-") as scratch:
         found = book((given.keep or Path(scratch)).resolve(), PASSES[:1] if given.once else PASSES)
     measure.report(given.out, NAMES[measure.machine()["precision"]], {"seconds": found})

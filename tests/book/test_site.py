@@ -14,8 +14,6 @@ from pages import complaints
 from hpkit.book import executed, site
 from hpkit.commands import site as command
 
-pytestmark = pytest.mark.slow  # building a site takes seconds
-
 TEXT = """# One?
 
 [![Colab](https://example.org/b.svg)](https://example.org/01_one.ipynb) [![B](//b)](//b)
@@ -78,20 +76,24 @@ def pages(tmp_path_factory) -> dict[str, str]:
     return html | {"said": said.getvalue(), "css": css}
 
 
+@pytest.mark.slow
 def test_site_builds_without_a_warning(pages):
     assert pages["said"] == ""
 
 
+@pytest.mark.slow
 def test_links_in_outputs_lead_to_pages_or_are_words(pages):
     assert re.search(r'href="01_one.html">first</a>, lost<', pages["03_two"])
 
 
+@pytest.mark.slow
 def test_first_page_has_a_line_for_each_chapter(pages):
     lines = re.sub(r"<[^>]+>", "", pages["index"])
     assert "One? · 61 s" in lines and "Two? · 0 s" in lines
     assert "02_lost failed after 10 s: cell 2 (1 / 0): ZeroDivisionError" in lines
 
 
+@pytest.mark.slow
 def test_site_needs_no_network(pages):
     for name in ("index", "01_one", "03_two"):
         tags = re.findall(r"<(?:script|link|img|iframe)\b[^>]*>", pages[name])
@@ -135,6 +137,7 @@ def test_links_stay_on_the_site_or_become_words(page, link, expected):
     assert site.with_links(link, page, there) == expected
 
 
+@pytest.mark.slow
 def test_pages_are_part_of_the_site_and_link_to_chapters_and_to_one_another(committed):
     pages = sorted(site.PAGES.glob("*.md"))
     html = {
@@ -152,6 +155,7 @@ def test_pages_are_part_of_the_site_and_link_to_chapters_and_to_one_another(comm
     assert '<span class="caption-text">Pages</span>' in index
 
 
+@pytest.mark.slow
 def test_without_pages_the_site_is_of_notebooks_alone(tmp_path, monkeypatch):
     monkeypatch.setattr(site, "PAGES", tmp_path / "none")
     notebook = new_notebook(cells=[new_markdown_cell("# One?")])
@@ -164,10 +168,12 @@ def test_without_pages_the_site_is_of_notebooks_alone(tmp_path, monkeypatch):
     assert (tmp_path / "html" / "notebooks" / "01_one.html").is_file()
 
 
+@pytest.mark.slow
 def test_the_book_style_is_part_of_the_package(pages):
     assert ".chapter" in pages["css"] and ".formula" in pages["css"]
 
 
+@pytest.mark.slow
 def test_formulas_are_mathml_and_one_beyond_it_stays_as_tex(pages, caplog):
     assert pages["01_one"].count("<math") == 3
     assert pages["01_one"].count('<div class="formula"><math') == 2
@@ -176,6 +182,7 @@ def test_formulas_are_mathml_and_one_beyond_it_stays_as_tex(pages, caplog):
         site.mathml(r"\nosuchcommand", False)
 
 
+@pytest.mark.slow
 def test_a_panel_is_shown_as_its_picture_and_a_bar_not_at_all(pages):
     assert pages["01_one"].count('alt="a dot"') == 1
     for trace in ("widget", "0%|", "panel"):
@@ -184,6 +191,7 @@ def test_a_panel_is_shown_as_its_picture_and_a_bar_not_at_all(pages):
         ), trace
 
 
+@pytest.mark.slow
 def test_chapters_link_to_their_neighbours_and_not_to_what_is_missing(pages):
     assert re.search(r'class="right-next"\s+href="03_two.html"', pages["01_one"])
     assert re.search(r'class="left-prev"\s+href="01_one.html"', pages["03_two"])
@@ -224,6 +232,7 @@ def committed(tmp_path_factory) -> tuple[Path, str]:
     return out / "html", said.getvalue()
 
 
+@pytest.mark.slow
 def test_site_of_the_committed_notebooks_has_no_fault(committed):
     assert committed[1] == ""
     assert complaints(committed[0]) == []
@@ -233,6 +242,7 @@ def test_site_of_the_committed_notebooks_has_no_fault(committed):
     ]  # the first cell is no lesson
 
 
+@pytest.mark.slow
 def test_first_page_shows_each_chapter_with_figure_question_sentence_and_needs(
     committed,
 ):
@@ -258,6 +268,7 @@ def test_every_chapter_has_a_chosen_cover():
         ), path.name
 
 
+@pytest.mark.slow
 @needs_chromium
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("width", [1366, 390])

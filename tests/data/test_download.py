@@ -160,6 +160,11 @@ def test_no_server_at_all(site, truth, monkeypatch):
     assert fetched() == truth
 
 
+def test_an_address_with_resolve_in_it_is_no_reason_to_ask_for_a_network():
+    gone = requests.HTTPError("404 Client Error: Not Found for url: https://h.org/resolve/main/x.zip")
+    assert "is there a network" not in http.reason(gone)
+
+
 def test_without_a_network_the_sentence_is_short(monkeypatch):
     def no_network(url, **options):
         connection = HTTPSConnection("raw.githubusercontent.com", 443)

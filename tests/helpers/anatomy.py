@@ -16,10 +16,8 @@ from hpkit.lessons.solutions import is_exercise, solutions
 
 SECTIONS = ("You will", "By hand", "What we see", "Exercises", "Tweak it", "Next")  # in this order
 # Outside the exercises.
-CELLS = 30
-LONGER = {"01_patches": 32, "02_denoiser": 35, "03_descriptor": 35, "04_evaluation": 34,
-          "05_optimizers": 35, "06_depth": 32, "10_final_model": 38, "11_modifications": 60,
-          "12_match_photos": 35, "13_clinic": 52, "14_inside": 32, "15_today": 32}
+CELLS = 35
+LONGER = {"10_final_model": 38, "11_modifications": 60, "13_clinic": 52}
 LINES, BYTES, PIXELS, EXERCISES = 15, 900_000, 1000, 3
 # Each of these makes a headless run or its comparison fail now and then.
 BANNED = r"clear_output|\bOutput\(|\binteract(ive|ive_output|_manual)?\("

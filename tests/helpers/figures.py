@@ -90,7 +90,7 @@ def worth() -> Figure:
 
 
 def peers() -> Figure:
-    """Left: matching of patches, a dot per descriptor and side. Right: matches of photos by pixels."""
+    """Left: matching of patches, a dot per descriptor. Right: matches of photos by pixels."""
     plots.use_style()
     figure, (left, right) = plt.subplots(1, 2, figsize=(9, 4.4), layout="constrained",
                                          width_ratios=(1.2, 1))

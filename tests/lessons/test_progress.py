@@ -75,6 +75,8 @@ def flipped(differences):
     pytest.param("shrunken_tasks", [0.98, 0.5], "test.head(5)", marks=pytest.mark.slow),
     ("ap", lambda h, total: (precision(h) * h).sum() / total, "step rule"),
     ("ap", lambda h, total: strips(h, h.sum()), "divided by `total`"),
+    ("ap", lambda h, total: float("nan"), "it gives nan, expected"),
+    ("ap", lambda h, total: round(strips(h, total), 4), "expected 0.38"),
     ("ap", lambda h, total: strips(h, total) - h[0] / total, "strip before the first item"),
     ("ap", lambda h, total: strips(h, total) - h[0] / 2 / total, "1, not 0"),
     ("ap", lambda h, total: precision(h), "expected one number"),

@@ -372,6 +372,16 @@ def test_without_a_homography_the_reason_is_told(first, second, reason):
     assert np.array_equal(photos.fit_homography(first, second)[1], inliers)
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_true_pairs_along_a_line_are_not_taken_for_a_mirror_image(seed):
+    """Along a line an ordinary view and a mirrored one explain nearly the same pairs."""
+    random = np.random.default_rng(seed)
+    first = np.stack([random.uniform(0, 500, 60), 200 + random.normal(0, 4, 60)], axis=1)
+    view = np.array([[0.9, 0.1, 20], [-0.1, 0.95, 10], [0, 0, 1]])
+    second = photos.project(first, view) + random.normal(0, 0.7, first.shape)
+    assert not photos.homography_or_reason(first, second)[2].startswith("a mirrored view")
+
+
 def test_a_mirror_image_is_none_although_pairs_along_a_line_agree():
     """Points on the axis are where they would be, mirrored or not."""
     axis = np.column_stack([np.linspace(445, 455, 20), np.linspace(0, 900, 20)])

@@ -20,7 +20,7 @@ def sign_flip(answer: Callable) -> str:
             np.mean(means >= observed),
         )
         mine = float(answer(np.array(differences)))
-        if abs(mine - expected) > 1e-9:
+        if not abs(mine - expected) <= 1e-9:  # NaN is wrong, too
             return (
                 "take abs of both means: a pattern can be as far out on the other side"
                 if abs(mine - one_sided) < 1e-9
