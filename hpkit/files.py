@@ -19,6 +19,8 @@ import platformdirs
 # Nanoseconds: no file system's clock is coarser on a local disk.
 CLOCK_TICK = 50_000_000
 
+GOES_ON = "what is there is whole, and the next call goes on"
+
 
 def cache_folder() -> Path:
     """Where hpkit keeps what it makes: HPKIT_CACHE, or the user's cache folder."""
@@ -59,16 +61,18 @@ def repository_folder() -> Path:
 
 
 @contextmanager
-def writing(folder: Path) -> Iterator[None]:
-    """Turn a disk's OSError into one sentence, around code that writes to a folder."""
+def writing(folder: Path, then: str = GOES_ON) -> Iterator[None]:
+    """Turn a disk's OSError into one sentence, around code that writes to a folder.
+
+    then: what becomes of it, at the sentence's end.
+    """
     try:
         yield
     except OSError as error:
         if error.errno is None or isinstance(error, ConnectionError):  # a server's
             raise
         raise OSError(
-            f"{folder}: could not be written ({error.strerror or error}); what is "
-            "there is whole, and the next call goes on"
+            f"{folder}: could not be written ({error.strerror or error}); {then}"
         ) from error
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from filelock import FileLock
 
 from hpkit.data.archives import Folder, stamp_of
 from hpkit.data.strips import Read, read_bytes, read_sequence
@@ -107,14 +108,19 @@ def convert(
     """
     if not missing(root, names, arrays):
         return
-    with writing(arrays):
-        arrays.mkdir(parents=True, exist_ok=True)
-    with file_lock(arrays / "lock"):
+    with _locked(arrays / "lock"):
         for name in missing(root, names, arrays):
             # Taken before: files that change from now on are read again.
             stamp = stamp_of(root / name)
             content = read_sequence(root / name, colour=colour, read=read)
             _write(arrays, name, content, stamp)
+
+
+def _locked(path: Path) -> FileLock:
+    """A lock between processes; its folder is made where there is none."""
+    with writing(path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return file_lock(path)
 
 
 def _write(arrays: Path, name: str, content: dict[str, np.ndarray], stamp: str) -> None:
@@ -160,9 +166,7 @@ def made_folder(
     for folder in (shared, own):
         if is_there(folder):
             return folder
-    with writing(own.parent):
-        own.parent.mkdir(parents=True, exist_ok=True)
-    with file_lock(f"{own}.lock"):
+    with _locked(own.with_name(f"{own.name}.lock")):
         if not is_there(own):
             shutil.rmtree(own, ignore_errors=True)  # what a half-done deletion left
             build(own)
@@ -193,7 +197,7 @@ def build_folder(
     ]
     named = {split: {"name": split, **sides} for split, sides in splits.items()}
     try:
-        with writing(folder):
+        with writing(folder, "nothing of it is kept, and the next call begins anew"):
             (partial / "arrays").mkdir(parents=True)
             with ThreadPoolExecutor(workers) as pool:
                 list(pool.map(write_with_sums, names))
