@@ -120,7 +120,7 @@ def wide_picture(notebook):
 
 
 def add_cells(notebook):
-    notebook.cells += [new_markdown_cell("more") for _ in range(26)]
+    notebook.cells += [new_markdown_cell("more") for _ in range(31)]
 
 
 def add_bytes(notebook):
@@ -151,7 +151,7 @@ MISTAKES = {
     "not PNG": edit(3, outputs=[SVG]),
     "1001 pixels wide": wide_picture,
     "without alternative text": edit(3, metadata={}),
-    "has 32 cells": add_cells,
+    "has 37 cells": add_cells,
     "bytes, at most": add_bytes,
     "has 2 exercises": edit(5, metadata={}),
     "each its own": edit(5, metadata={"tags": ["exercise"], "exercise": "e2"}),
