@@ -167,7 +167,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         items[last + 1 : last + 1] = [*trained_items(file, cells), *solution_items(file)]
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+def pytest_terminal_summary(terminalreporter) -> None:
     skipped = defaultdict(list)
     for report in terminalreporter.getreports("skipped"):
         skipped[reason(report)].append(report.nodeid.split("::", 1)[-1])
