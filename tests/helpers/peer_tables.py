@@ -12,6 +12,7 @@ from hpkit.experiments.intervals import interval
 
 COMMAND = "tests/helpers/peer_tables.py"
 TASKS = ["verification", "matching", "retrieval"]
+BINARY = ("BEBLID", "TEBLID", "LATCH", "BoostDesc")
 FILTERED = "non-local means"  # the noisy patches, filtered
 PIXELS = (1, 3, 5)
 AREA = 5  # pixels: the area under homography accuracy ends there
@@ -56,7 +57,8 @@ def patch_scores() -> str:
     for name, mine in rows.groupby("descriptor", sort=False):
         scores = mine.set_index("source")[TASKS]
         cells = [" / ".join(f"{value:.3f}" for value in scores.loc[c]) for c in columns]
-        lines.append((name, f"{mine.numbers.iloc[0]}", *cells))
+        numbers = f"{mine.numbers.iloc[0]}{' bits' if name in BINARY else ''}"
+        lines.append((name, numbers, *cells))
     heads = ["clean", "noisy", "noisy, non-local means first"]
     return readme.markdown(["descriptor", "numbers", *heads], lines)
 
