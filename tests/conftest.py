@@ -2,24 +2,17 @@
 
 import os
 import tempfile
-import threading
 from collections import defaultdict
-from itertools import count
 from pathlib import Path
 
-import matplotlib
 import pytest
 import speed
 from browser import MISSING
 from nbformat.v4 import new_code_cell
 from nbval.plugin import IPyNbCell
-from tiny import NO_BFLOAT16, NO_NEWER, QUICK, write_data
 from trained import NEAR, NOTEBOOK, mean_error
 
 from hpkit.data.photos import photos_folder
-from hpkit.experiments import runs
-from hpkit.experiments.configs import DenoiserConfig, DescriptorConfig
-from hpkit.lessons import live, widgets
 from hpkit.lessons.solutions import solutions
 
 # The photos are the user's; converted folders, runs and predictions go elsewhere.
@@ -31,55 +24,7 @@ os.environ["HPKIT_CACHE"] = _own.name
 os.environ.setdefault("HPKIT_TESTS_NPM", os.environ.get("npm_config_registry", ""))  # noqa: SIM112
 os.environ["npm_config_registry"] = "http://127.0.0.1:9"  # noqa: SIM112, npm's own name
 
-@pytest.fixture(autouse=True)
-def style():
-    """What a test sets of matplotlib's style ends with it."""
-    with matplotlib.rc_context():
-        yield
-
-
 SLOW = Path(__file__).parent / "slow"
-MACHINE = {"device": "cpu", "precision": "float32", "threads": 1}
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """Nine sequences of four points in the HPatches layout."""
-    return write_data(tmp_path_factory.mktemp("data"))
-
-
-@pytest.fixture
-def denoiser(folder):
-    return DenoiserConfig(data=folder, samples=8, optimizer="adam", **QUICK, **MACHINE)
-
-
-@pytest.fixture
-def descriptor(folder):
-    return DescriptorConfig(data=folder, samples=8, optimizer="nadam", denoiser_epochs=1,
-                            denoiser_samples=8, pairs=20, queries=2, distractors=4, **QUICK,
-                            **MACHINE)
-
-
-@pytest.fixture
-def store(tmp_path, monkeypatch):
-    """Of panels: a test's runs are its own, no training outlives it; pictures are numbers: quicker.
-    """
-    numbers = count()
-    monkeypatch.setattr(widgets, "to_png", lambda figure: b"\x89PNG%d" % next(numbers))
-    monkeypatch.setenv("HPKIT_RUNS", str(tmp_path / "runs"))
-    monkeypatch.setattr(live, "REDRAW", 0)
-    yield tmp_path / "runs"
-    live.end_training()
-    assert live.THREAD not in [thread.name for thread in threading.enumerate()]
-
-
-@pytest.fixture
-def no_training(monkeypatch):
-    """From when it is called on, a training is an error."""
-    def refuse(*args, **options):
-        raise AssertionError("trained again")
-
-    return lambda: monkeypatch.setattr(runs, "fit", refuse)
 
 
 class Solution(IPyNbCell):
@@ -111,6 +56,9 @@ def printed(outputs: list) -> str:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    """The fixtures take seconds to import, and xdist's controller runs no test."""
+    if hasattr(config, "workerinput") or not config.getoption("numprocesses", None):
+        config.pluginmanager.import_plugin("common_fixtures")
     config.addinivalue_line(
         "markers",
         "repeats: takes long, and much of it is tried elsewhere too "
@@ -120,8 +68,15 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node) -> None:
-    """Measured once, before xdist's workers start: all of them choose alike."""
-    node.workerinput["seconds"] = speed.seconds()
+    """Measured once, before xdist's workers start: all of them choose alike.
+
+    `make check` has none of the tests that this is about, and no seconds to spare.
+    """
+    node.workerinput["seconds"] = 0.0 if is_quick(node.config) else speed.seconds()
+
+
+def is_quick(config: pytest.Config) -> bool:
+    return config.getoption("markexpr") == "not slow"
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -155,6 +110,11 @@ def trained_items(file: pytest.File, cells: list[IPyNbCell]) -> list[pytest.Item
     ]
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """`make check` needs no browser and no cluster, which take seconds to import."""
+    return True if collection_path == SLOW and is_quick(config) else None
+
+
 @pytest.hookimpl(tryfirst=True)  # before `-m` chooses among them
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
@@ -173,7 +133,7 @@ def pytest_terminal_summary(terminalreporter) -> None:
         skipped[reason(report)].append(report.nodeid.split("::", 1)[-1])
     if names := skipped.pop(MISSING, []):
         terminalreporter.write_line(f"{len(names)} tests in a browser skipped: {MISSING}")
-    for why in (speed.LEFT_OUT, NO_BFLOAT16, NO_NEWER):
+    for why in (speed.LEFT_OUT, speed.NO_BFLOAT16, speed.NO_NEWER, speed.OTHER_TORCH):
         if names := sorted(skipped.pop(why, [])):
             listed = f"{len(names)} tests left out: {why} {', '.join(names)}"
             terminalreporter.write_line(listed)

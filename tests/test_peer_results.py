@@ -10,9 +10,11 @@ import pandas as pd
 import peer_tables
 import pytest
 import readme
+from scipy.integrate import trapezoid
 
 from hpkit.data.photos import photo_table
 from hpkit.data.tasks import generate_tasks
+from hpkit.evaluation.by_photo import pairs_of
 from hpkit.evaluation.scores import evaluate
 from hpkit.experiments.arms import recorded
 from hpkit.matching.photos import match
@@ -75,10 +77,10 @@ def test_scores_of_all_photos_are_those_of_the_official_evaluation(script):
     assert np.mean(matching) == pytest.approx(official.matching)  # as many patches in each
 
 
-def test_pairs_of_a_photo_begin_in_it(script):
+def test_pairs_of_a_photo_begin_in_it():
     tasks = generate_tasks(("i_a", "v_b"), [40, 40], np.full(80, 50.0), 100, 20, 30)
     mine = np.arange(80) < 40
-    some = script("peers").pairs_of(tasks, mine)
+    some = pairs_of(tasks, mine)
     assert all(mine[getattr(some, kind)[:, 0]].all() for kind in ("positives", "intra", "inter"))
     assert 20 < len(some.positives) == len(some.intra) == len(some.inter) < 80
 
@@ -111,7 +113,7 @@ def test_the_area_is_that_under_the_share_of_solved_pairs():
     errors = pd.Series([0.5, 2.0, 7.0, np.inf])
     ends = np.linspace(0, peer_tables.AREA, 100_001)
     shares = (errors.to_numpy()[:, None] < ends).mean(axis=0)
-    assert peer_tables.area(errors) == pytest.approx(np.trapezoid(shares, ends) / peer_tables.AREA,
+    assert peer_tables.area(errors) == pytest.approx(trapezoid(shares, ends) / peer_tables.AREA,
                                                      abs=1e-4)
 
 

@@ -107,13 +107,13 @@ def test_make_help_lists_every_target():
     assert [line.split()[1] for line in shown.stdout.splitlines()] == ["help", *targets[1:]]
 
 
-def test_ci_runs_every_python():
+def test_ci_runs_every_python_and_the_lowest_versions():
     jobs = yaml.safe_load((ROOT / ".github/workflows/test.yml").read_text())["jobs"]
     runs = {name: [step["run"] for step in job["steps"] if "run" in step]
             for name, job in jobs.items()}
-    assert runs == {"all": [".ci/run"], "quick": ["make check"]}
-    one = {step["with"]["python-version"] for step in jobs["all"]["steps"]
-           if "python-version" in step.get("with", {})}
+    assert runs == {"all": [".ci/run"], "quick": ["make check"], "lowest": ["make lowest"]}
+    one = {step["with"]["python-version"] for name in ("all", "lowest")
+           for step in jobs[name]["steps"] if "python-version" in step.get("with", {})}
     assert one == {PYTHONS[0]}
     assert jobs["quick"]["strategy"]["matrix"]["python"] == list(PYTHONS[1:])
     assert PROJECT["project"]["requires-python"] == f">={PYTHONS[0]}"

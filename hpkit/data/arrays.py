@@ -47,7 +47,8 @@ class ArrayFile:
         rows_left = len(range(*slice(rows.stop).indices(len(self))))
         return replace(self, shape=(rows_left, *self.shape[1:]))
 
-    def __array__(self, dtype: object = None, copy: bool | None = None) -> np.ndarray:
+    # numpy 2 says what it wants. numpy 1 does not, and False is what it calls None.
+    def __array__(self, dtype: object = None, copy: bool | None = False) -> np.ndarray:
         mapped = np.asarray(np.load(self.path, mmap_mode="r", allow_pickle=False))
         return np.array(mapped[: len(self)], dtype=dtype or self.dtype, copy=copy)
 

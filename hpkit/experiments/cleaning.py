@@ -48,8 +48,10 @@ def kept() -> list[Path]:
     A run that a process trains now is left alone.
     """
     cache, store = cache_folder(), store_folder()
-    runs = list(_matching(store, RUNS))
-    busy = {path.stem for path in runs if path.suffix == ".lock" and _held(path)}
+    locks = [path for path in _matching(store, RUNS) if path.suffix == ".lock"]
+    busy = {lock.stem for lock in locks if _held(lock)}
+    # Asked again: to try a lock deletes its file, with some releases of filelock.
+    runs = _matching(store, RUNS)
     found = [path for path in runs if _run_of(path, store) not in busy]
     found += _matching(cache, CACHE)
     if cache.is_dir():

@@ -292,11 +292,11 @@ def idle_questions(
 ) -> Axes:
     """The share of each batch's questions that cost nothing, over the epochs passed.
 
-    idle: {label: a share per batch}; drawn is the mean of ten batches.
+    idle: {label: a share per batch}; drawn is the mean of ten batches, from the tenth.
     """
     for (name, shares), style in zip(idle.items(), cycle(("--", "-")), strict=False):
         passed = epochs * np.arange(len(shares)) / len(shares)
-        mean = pd.Series(shares).rolling(10, min_periods=1).mean()
+        mean = pd.Series(shares).rolling(10).mean()
         ax.plot(passed, mean, style, label=name)
     ax.set(xlabel="epochs passed", ylabel="share, mean of ten batches", title=title)
     ax.set_ylim(-0.03, 1)
@@ -320,7 +320,11 @@ def errors_by_patches(
         ax.plot(run.patches, run.validation, style, label=name)
     for (name, level), style in zip(levels.items(), cycle((":", "-.")), strict=False):
         ax.axhline(level, ls=style, color="0.4", label=name)
-    ax.set(xlabel="patches seen", ylabel="validation MAE (grey levels)", title=title)
+    ax.set(
+        xlabel="patches seen",
+        ylabel="validation MAE (grey levels, log scale)",
+        title=title,
+    )
     ax.set_yscale("log")
     ax.yaxis.set(major_locator=LogLocator(subs=(1, 1.5, 2, 3, 4, 5, 6, 8)))
     ax.yaxis.set_major_formatter("{x:g}")

@@ -18,6 +18,7 @@ from dataclasses import replace
 import measure
 import numpy as np
 import pandas as pd
+from scipy.integrate import trapezoid
 from scipy.spatial.distance import cdist, euclidean
 
 from hpkit.data.patches import LEVELS
@@ -55,7 +56,7 @@ def precision_area(scores: np.ndarray, labels: np.ndarray, total: int | None = N
     misses = np.concatenate([[0], np.cumsum(1 - labels[order])])
     recall = hits / max(labels.sum() if total is None else total, 1e-10)
     precision = np.maximum(hits, 1e-10) / np.maximum(hits + misses, 1e-10)
-    return float(np.trapezoid(precision, recall))
+    return float(trapezoid(precision, recall))
 
 
 def official_verification(points: np.ndarray, tasks: Tasks, sequences: int) -> float:

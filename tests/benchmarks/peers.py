@@ -17,7 +17,6 @@ import argparse
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -27,19 +26,19 @@ import numpy as np
 import pandas as pd
 import torch
 
-from hpkit.data.patches import photo_of
 from hpkit.data.sets import data_set, load
 from hpkit.data.tasks import Tasks, tasks_for
 from hpkit.evaluation import baselines
+from hpkit.evaluation.by_photo import scores_by_photo
 from hpkit.evaluation.describe import denoise, describe
-from hpkit.evaluation.distances import tied
 from hpkit.evaluation.peers import OnUnitScale
-from hpkit.evaluation.scores import matching, retrieval_by_query, verification
+from hpkit.evaluation.scores import evaluate
 from hpkit.networks.pretrained import card, pretrained
 from hpkit.record import write_table
 
 RESULTS = Path(__file__).parents[2] / "notebooks" / "results"
 SOURCES = ("clean", "noisy", "non-local means")
+TASKS = ("verification", "matching", "retrieval")
 CONTRIB = ("BEBLID", "TEBLID", "LATCH", "BoostDesc", "DAISY", "VGG")
 Descriptor = Callable[[np.ndarray], np.ndarray]  # uint8 (n, 32, 32) to float32 (n, d)
 
@@ -66,26 +65,9 @@ def by_worker(worker: measure.Worker, name: str, patches: np.ndarray) -> np.ndar
 
 def scores(points: np.ndarray, tasks: Tasks) -> Iterator[dict]:
     """The three mAPs of all photos together, as `evaluate` has them, then of each photo alone."""
-    ties_win = not tied(torch.from_numpy(points), tasks.inter)
-    retrieved = retrieval_by_query(points, tasks, ties_win=ties_win)
-    matched = matching(points, tasks)
-    photos = np.array([photo_of(name) for name in tasks.names])
-    yield {"photo": "all", "verification": verification(points, tasks).ap.mean(),
-           "matching": matched.ap.mean(), "retrieval": retrieved.mean()}
-    for photo in dict.fromkeys(photos):
-        mine = photos[tasks.sequence] == photo
-        yield {"photo": photo,
-               "verification": verification(points, pairs_of(tasks, mine)).ap.mean(),
-               "matching": matched.ap[matched.sequence.map(photo_of) == photo].mean(),
-               "retrieval": retrieved[:, :, mine[tasks.queries]].mean()}
-
-
-def pairs_of(tasks: Tasks, mine: np.ndarray) -> Tasks:
-    """The pairs whose first point is one of mine, as many of each kind; mine: bool (points,)."""
-    kinds = {kind: getattr(tasks, kind) for kind in ("positives", "intra", "inter")}
-    kinds = {kind: pairs[mine[pairs[:, 0]]] for kind, pairs in kinds.items()}
-    least = min(map(len, kinds.values()))
-    return replace(tasks, **{kind: pairs[:least] for kind, pairs in kinds.items()})
+    found = evaluate(points, tasks)
+    yield {"photo": "all"} | {task: getattr(found, task) for task in TASKS}
+    yield from scores_by_photo(points, tasks).reset_index().to_dict("records")
 
 
 def versions(data: str) -> dict[str, object]:

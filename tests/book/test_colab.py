@@ -36,6 +36,7 @@ def files(root: Path) -> dict[str, bytes]:
     return {p.name: p.read_bytes() for p in sorted(root.rglob("*")) if p.is_file()}
 
 
+@pytest.mark.slow
 def test_committed_files_are_as_stamped(copy):
     """One first cell in all notebooks, with pyproject.toml's address; without one no badge."""
     before = files(copy)
@@ -133,6 +134,7 @@ def test_a_folder_of_that_name_is_not_taken_for_the_package(tmp_path):
     assert run.stdout == "hpkit-colab.zip\n"
 
 
+@pytest.mark.slow
 def test_the_zip_is_a_small_clone_whose_notebooks_install_it(tmp_path):
     with zipfile.ZipFile(colab.pack(ROOT, tmp_path, "mine")) as archive:
         names = archive.namelist()

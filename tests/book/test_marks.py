@@ -505,6 +505,7 @@ async def end_it(program: list[str], desk: Path, patience: float, twice: bool) -
     assert ending.done()
 
 
+@pytest.mark.slow
 @NO_FENCE
 def test_behind_the_fence_all_ends_at_once(tmp_path):
     for name in ("desk", "place"):
@@ -515,12 +516,14 @@ def test_behind_the_fence_all_ends_at_once(tmp_path):
     assert not beats(desk)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(WINDOWS, reason="Windows has no sh")
 def test_a_second_ctrl_c_leaves_nothing_running(tmp_path):
     asyncio.run(end_it(["sh", "-c", BEATS], tmp_path, 60, twice=True))
     assert not beats(tmp_path)
 
 
+@pytest.mark.slow
 @NO_FENCE
 def test_what_is_behind_the_fence_ends_where_hpkit_is_killed(tmp_path):
     for name in ("desk", "place"):

@@ -13,7 +13,8 @@ from anatomy import complaints, solutions
 from execute_notebooks import main as execute_notebooks
 from execute_notebooks import normalise
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
-from tiny import NO_NEWER, OLDER
+from speed import NO_NEWER
+from tiny import OLDER
 from trained import NEAR, NOTEBOOK, mean_error
 
 from hpkit.book.parameters import assign, read_values

@@ -132,6 +132,7 @@ def test_parameters_count(package):
     assert stamp(notebook, {"epochs": 3}, package=package())["stamp"] != made["stamp"]
 
 
+@pytest.mark.slow
 def test_a_chapter_does_not_use_the_panels_of_another():
     """The first chapter knows nothing of training; none knows of the book or of records."""
     from hpkit.book.stamps import PACKAGE, Used, chapter_of, plain

@@ -1,6 +1,7 @@
 """`hpkit match`: a sentence, a picture, and an exit status that tells a script the answer."""
 
 import json
+import re
 import sys
 
 import numpy as np
@@ -31,6 +32,7 @@ def matched(folder, one, other, *options):
     return main(["match", str(folder / one), str(folder / other), *FEW, *options])
 
 
+@pytest.mark.slow
 def test_photos_that_match_are_told_in_a_sentence_and_drawn(photos, tmp_path, capsys):
     folder, _ = photos
     assert matched(folder, "a.png", "b.png", "--out", str(tmp_path / "m.png")) == 0
@@ -45,14 +47,16 @@ def test_photos_that_match_are_told_in_a_sentence_and_drawn(photos, tmp_path, ca
 
 
 @pytest.mark.parametrize(("other", "reason"), [
-    ("other.png", "do not match: no 4 of the 8 matches fit a possible view."),
-    ("blank.png", "do not match: too few keypoints: 150 in the first photo, 0 in the second."),
+    # OpenCV 5 finds no view in the few matches, OpenCV 4 one that chance would give.
+    ("other.png", "do not match: (no 4 of the 8 matches fit a possible view|.* than by chance: 4 of 8)"),
+    ("blank.png", "do not match: too few keypoints: 150 in the first photo, 0 in the second"),
 ])
 def test_photos_that_do_not_match_have_a_reason_and_a_status(photos, other, reason, capsys):
     assert matched(photos[0], "a.png", other) == 1
-    assert reason in capsys.readouterr().out
+    assert re.search(reason, capsys.readouterr().out)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [(), ("--denoise",)])
 def test_json_tells_all_in_the_pixels_of_the_photos(photos, options, capsys):
     folder, truth = photos
@@ -86,6 +90,7 @@ def heic(photos, tmp_path):
     return tmp_path / "IMG_1.HEIC"
 
 
+@pytest.mark.slow
 def test_a_heic_photo_is_read_upright(heic):
     for data in (heic, str(heic), heic.read_bytes()):
         found = read_image(data)
@@ -93,6 +98,7 @@ def test_a_heic_photo_is_read_upright(heic):
         assert np.abs(found.astype(int) - read_photo("camera")).mean() < 4
 
 
+@pytest.mark.slow
 def test_a_heic_photo_matches_like_any_other(photos, heic, capsys):
     assert main(["match", str(heic), str(photos[0] / "b.png"), *FEW]) == 0
     assert "match: " in capsys.readouterr().out

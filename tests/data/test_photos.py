@@ -93,6 +93,7 @@ def test_the_homography_says_where_a_point_went():
         assert np.hypot(x - there[0], y - there[1]) < 2
 
 
+@pytest.mark.slow
 def test_positives_look_alike_and_change_grows(small):
     """Correlation with the reference falls from easy to hard to tough and stays above chance."""
     clean = read_sequences(small, ["i_camera", "v_camera"])["clean"].astype(float)
@@ -194,6 +195,7 @@ def test_load_gives_the_committed_counts():
     assert not (of[0] & of[1] or of[0] & of[2] or of[1] & of[2])
 
 
+@pytest.mark.slow
 def test_a_half_deleted_set_is_built_again(tmp_path, monkeypatch):
     monkeypatch.setenv("HPKIT_DATA", str(tmp_path / "shared"))
     monkeypatch.setenv("HPKIT_CACHE", str(tmp_path))
@@ -207,6 +209,7 @@ def test_a_half_deleted_set_is_built_again(tmp_path, monkeypatch):
 TABLE = photos.photo_table()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no limit of a file's size")
 @pytest.mark.parametrize("first", ["strips", "arrays"])
 def test_a_set_that_does_not_fit_on_the_disk_is_told_in_one_sentence(first, tmp_path, monkeypatch):

@@ -165,6 +165,7 @@ def tiny(tmp_path, monkeypatch):
     return tmp_path / "cache" / "scenes-v1"
 
 
+@pytest.mark.slow
 def test_validation_and_test_are_those_of_photos_patch_for_patch(tiny, monkeypatch):
     data, of_photos = load("scenes"), load("photos")
     assert data.train.names == (GREY, COLOUR) and data.train.lengths == [4, 4]
@@ -181,6 +182,7 @@ def test_validation_and_test_are_those_of_photos_patch_for_patch(tiny, monkeypat
     assert len(load("scenes").train) == 8
 
 
+@pytest.mark.slow
 def test_training_patches_are_the_scenes_and_their_noisy_twins(tiny):
     train = load("scenes", points=3).train
     assert np.array_equal(train["clean"][:3], scenes.scene(GREY, points_of(GREY, 4))[:3])
@@ -228,6 +230,7 @@ def test_the_set_has_a_version_and_a_split():
     assert ours.split == theirs.split == "photos" and ours.key() != theirs.key()
 
 
+@pytest.mark.slow
 def test_a_fold_of_scenes_leaves_out_whole_photos(tiny):
     left_out = []
     for draw in range(2):

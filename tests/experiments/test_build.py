@@ -65,6 +65,7 @@ def test_the_best_recipe_goes_on_from_the_last_finished_epoch(descriptor, tmp_pa
     assert resumed.history.drop(columns="seconds").equals(whole.history.drop(columns="seconds"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("objective", DESCRIPTOR_LOSSES)
 def test_every_objective_of_a_descriptor_is_a_run_of_its_own_numbers(objective, descriptor,
                                                                      tmp_path):
@@ -157,6 +158,7 @@ def test_every_kind_of_denoiser_is_a_run_that_comes_back(changes, denoiser, tmp_
     assert again.scores == made.scores and same_weights(again.model(), made.model())
 
 
+@pytest.mark.slow
 def test_the_loss_is_the_objectives(denoiser, tmp_path):
     table = ablate(denoiser, [0], store=tmp_path, objective=["mae", "ssim"])
     assert table.loss[0] > 2 > table.loss[1] > 0  # grey levels; 1 - SSIM

@@ -61,9 +61,11 @@ def test_it_asks_before(folders, answer, gone, monkeypatch, capsys):
 
     monkeypatch.setattr("builtins.input", reply)
     assert clean.main([]) == (0 if gone else 1)
-    assert left(folders) == set(THEIRS if gone else [*OURS, *THEIRS])
+    tried = {f"runs/{KEY}.lock"}  # some releases of filelock delete the file of a lock
+    assert left(folders) | tried == set(THEIRS if gone else [*OURS, *THEIRS]) | tried
 
 
+@pytest.mark.slow
 def test_everything_of_a_real_run_is_known(denoiser, tmp_path, monkeypatch):
     monkeypatch.setenv("HPKIT_RUNS", str(tmp_path))
     run(replace(denoiser, averaged=0.5))

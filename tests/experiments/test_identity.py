@@ -78,6 +78,7 @@ def test_arrays_of_a_folder_are_its_data_too(own, denoiser, tmp_path, monkeypatc
     assert config.resolved().key() != before
 
 
+@pytest.mark.slow
 def test_a_moved_data_set_is_the_same_data_set(own, denoiser, tmp_path, no_training):
     made = run(replace(denoiser, data=own), store=tmp_path / "runs")
     Path(own).rename(tmp_path / "moved")

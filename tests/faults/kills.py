@@ -250,7 +250,7 @@ OTHERS = {  # what the tests of other faults are called in the table: names of t
         ["tests/matching/test_matching.py", "-k", "other_files or too_many_pixels"],
         "refused in one sentence, before a pixel is decoded"),
     "two processes at once: a run, a sweep, a build, a download, the book, predictions": (
-        ["tests/experiments/test_runs.py", "tests/data/test_photos.py", "tests/data/test_download.py",
+        ["tests/slow/test_runs.py", "tests/data/test_photos.py", "tests/data/test_download.py",
          "tests/slow/test_damage.py", "-k", "two_processes or two_builds or two_at_once or two_books or "
          "two_kernels or process_pool or dask"], "both ended with the same results"),
     "a full disk, while a download or each file of a run is written": (

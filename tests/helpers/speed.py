@@ -8,16 +8,13 @@ import os
 import time
 from functools import cache
 
-from tiny import PATCHES
-
-from hpkit.networks.l2net import L2Net
-from hpkit.training.fit import fit
-from hpkit.training.samplers import Triplets
-
 # Processors with AVX-512 take 0.3 to 0.5 seconds, others 1.5 and more.
 # No known kind is near the limit, so that one kind of machine always chooses alike.
 LIMIT = 0.75
 CHOICE = os.environ.get("HPKIT_TESTS", "")
+NO_BFLOAT16 = "this processor only emulates bfloat16, and so has no need of"
+NO_NEWER = "this processor has no newer instructions to switch off for"
+OTHER_TORCH = "older torch releases draw other first weights than those of"
 LEFT_OUT = "too slow a machine: `HPKIT_TESTS=all make test` runs"
 
 
@@ -31,6 +28,13 @@ def seconds() -> float:
 
 
 def _training() -> float:
+    # Only here: `make check` has no use for it, and torch takes seconds to import.
+    from tiny import PATCHES
+
+    from hpkit.networks.l2net import L2Net
+    from hpkit.training.fit import fit
+    from hpkit.training.samplers import Triplets
+
     options = {"epochs": 1, "lr": 1e-6, "batch_size": 50, "device": "cpu"}
     started = time.process_time()
     list(fit(L2Net(seed=0), Triplets(PATCHES, samples=100), **options))

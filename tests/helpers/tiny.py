@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from speed import NO_BFLOAT16, OTHER_TORCH
+from torch.torch_version import TorchVersion
 
 from hpkit.data.patches import PatchSet
 from hpkit.data.strips import write_sequence
@@ -19,11 +21,10 @@ torch.set_num_threads(1)  # sums depend on the number of threads, and losses are
 CPU = {"device": "cpu", "precision": "float32"}
 # A processor that only emulates bfloat16 takes many times as long for the same.
 EMULATED = resolve_precision("auto", torch.device("cpu")) != "bfloat16"
-NO_BFLOAT16 = "this processor only emulates bfloat16, and so has no need of"
+committed = pytest.mark.skipif(torch.__version__ < TorchVersion("2.13"), reason=OTHER_TORCH)
 native_bfloat16 = pytest.mark.skipif(EMULATED, reason=NO_BFLOAT16)
 # What AVX2 computes is then what this processor computes anyway.
 OLDER = torch.backends.cpu.get_cpu_capability() in ("DEFAULT", "AVX2")
-NO_NEWER = "this processor has no newer instructions to switch off for"
 PRECISIONS = ["float32", pytest.param("bfloat16", marks=native_bfloat16)]
 NAMES = {"train": [f"{kind}_{photo}" for photo in ("ant", "bee", "cat") for kind in "iv"],
          "validation": ["i_dog"], "test": ["i_eel", "v_fox"]}

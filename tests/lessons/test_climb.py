@@ -109,6 +109,7 @@ def test_a_run_is_trained_scored_and_placed(base, store, monkeypatch):
     assert len(drawn[-1]) == 3 and len(list(store.glob("*/run.json"))) == 4
 
 
+@pytest.mark.slow
 def test_a_stopped_run_is_not_scored(base, store, monkeypatch):
     monkeypatch.setattr(live.Panel, "_stopped", lambda panel: True)
     panel = climb.Climb(base, STEPS, NAMES)

@@ -157,6 +157,7 @@ def test_the_picture_moves_while_a_denoiser_is_trained_first(folder, look, monke
     assert {type(model).__name__ for model in look.models} == {"L2Net"}
 
 
+@pytest.mark.slow
 def test_a_run_that_someone_else_trains_is_refused_in_a_sentence(base, store, panel):
     store.mkdir()
     with FileLock(f"{store / base.resolved().key()}.lock"):
@@ -191,6 +192,7 @@ def test_building_a_panel_trains_nothing(monkeypatch, base, look, store):
     assert "optimizer, lr" in shown[0]["text/plain"]
 
 
+@pytest.mark.slow
 def test_train_goes_through_the_store(panel, base, look, store):
     first = panel.image.value
     press(panel, "Train")
@@ -239,6 +241,7 @@ def test_stop_ends_it_within_a_batch_and_train_goes_on(panel, base, held):
     assert "finished" in panel.status.value
 
 
+@pytest.mark.slow
 def test_what_became_of_a_training_is_told(panel, held):
     go_on = threading.Event()
     reached, _ = held(1, go_on)
@@ -251,6 +254,7 @@ def test_what_became_of_a_training_is_told(panel, held):
     assert panel.status.value == "stopped after 0 of 2 epochs; Train goes on from there"
 
 
+@pytest.mark.slow
 def test_reset_forgets_the_curves_but_not_the_store(panel, held, store):
     panel.inputs["optimizer"].value = "adam"
     panel.inputs["lr"].value = 1e-4
@@ -275,6 +279,7 @@ def test_a_training_that_diverges_is_told_with_a_way_out(panel):
     assert "finished" in panel.status.value and epochs(panel) == [0, 2]
 
 
+@pytest.mark.slow
 def test_an_error_is_a_sentence_and_the_next_training_is_none_the_worse(panel, look, monkeypatch):
     look.fail = 2
     press(panel, "Train")
@@ -308,6 +313,7 @@ def test_a_panel_that_is_closed_ends_its_training(panel, held):
     assert not training()
 
 
+@pytest.mark.slow
 def test_the_notebook_stays_responsive(panel, look, held):
     """While the training waits inside an epoch, a control moves and says what is next."""
     go_on = threading.Event()

@@ -41,6 +41,8 @@ def test_a_view_that_stays_is_the_photo_and_its_matches_are_right():
     right = first_match.right_matches(found, truth)
     assert len(right) > 40 and right.mean() > 0.9
     assert not first_match.right_matches(found, np.array([[1, 0, 50], [0, 1, 0], [0, 0, 1.0]])).any()
+    assert first_match.found_again(photo, photo, np.eye(3), 60) == 1
+    assert first_match.found_again(photo, photo, np.diag([1, 1, 1e-3]), 60) == 0  # far outside
 
 
 def test_noise_is_as_strong_as_asked_and_comes_again():

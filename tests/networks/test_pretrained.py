@@ -133,6 +133,7 @@ def test_shipped_networks_travel_with_their_check():
     assert half(torch.tensor(PIXELS).half()).isfinite().all()
 
 
+@pytest.mark.slow
 def test_a_shipped_network_can_be_exported_for_batches_of_any_size():
     model, patches = hpkit.pretrained(), torch.tensor(PIXELS)
     batch = {"patches": {0: torch.export.Dim("batch")}}

@@ -15,7 +15,8 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
-from tiny import NO_NEWER, OLDER, PRECISIONS, QUICK, write_data
+from speed import NO_NEWER
+from tiny import OLDER, PRECISIONS, QUICK, write_data
 
 from hpkit.experiments.configs import DenoiserConfig, DescriptorConfig
 from hpkit.experiments.runs import follow, run

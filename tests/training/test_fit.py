@@ -11,7 +11,16 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
-from tiny import CPU, PATCHES, PRECISIONS, TASKS, numbers, patch_set, same_weights
+from tiny import (
+    CPU,
+    PATCHES,
+    PRECISIONS,
+    TASKS,
+    committed,
+    numbers,
+    patch_set,
+    same_weights,
+)
 
 from hpkit.data.patches import PatchSet
 from hpkit.evaluation.describe import describe
@@ -236,6 +245,7 @@ def patches_by_formula() -> PatchSet:
     return PatchSet({s: [p] for s, p in sources.items()}, ("i_formula",))
 
 
+@committed
 @pytest.mark.parametrize("task", TASKS)
 def test_two_steps_give_the_committed_losses(task: str) -> None:
     build, sampler = TASKS[task]
@@ -247,12 +257,12 @@ def test_two_steps_give_the_committed_losses(task: str) -> None:
 
 
 def test_fits_and_descriptions_in_threads_are_those_of_a_loop() -> None:
-    sampler = Triplets(patch_set(points=12), samples=40)
+    sampler = Triplets(patch_set(points=12), samples=16)
 
     def trained(seed):
         network = L2Net(seed=seed)
-        epochs = list(fit(network, sampler, epochs=4, lr=1e-3, batch_size=8, seed=seed, **CPU))
-        return numbers(epochs), [describe(network, PATCHES["clean"], **CPU) for _ in range(4)]
+        epochs = list(fit(network, sampler, epochs=2, lr=1e-3, batch_size=8, seed=seed, **CPU))
+        return numbers(epochs), [describe(network, PATCHES["clean"], **CPU) for _ in range(2)]
 
     alone = [trained(seed) for seed in range(3)]
     with ThreadPoolExecutor(3) as executor:
@@ -261,6 +271,7 @@ def test_fits_and_descriptions_in_threads_are_those_of_a_loop() -> None:
         assert losses == expected and np.array_equal(found, right)
 
 
+@pytest.mark.slow
 def test_one_network_used_in_threads_is_in_eval_mode_for_all() -> None:
     network = L2Net(seed=0).train()
     expected = describe(network, PATCHES["clean"], batch_size=2, **CPU)

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tiny import PATCHES, TASKS, patch_set
+from tiny import PATCHES, TASKS, committed, patch_set
 
 from hpkit.data.patches import PatchSet
 from hpkit.experiments.configs import REVISION
@@ -121,6 +121,7 @@ def of_trainings() -> Iterator[tuple[str, list[float]]]:
 PARTS = (of_losses, of_samplers, of_steps, of_networks, of_trainings)
 
 
+@committed
 @pytest.mark.parametrize(
     "part",
     [*PARTS[:-1], pytest.param(of_trainings, marks=pytest.mark.slow)],

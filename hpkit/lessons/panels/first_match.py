@@ -9,7 +9,7 @@ from torch import nn
 
 from hpkit.data.photos import move
 from hpkit.lessons import plots
-from hpkit.matching.keypoints import describe_keypoints
+from hpkit.matching.keypoints import describe_keypoints, detect
 from hpkit.matching.photos import PhotoMatch, match_photos, project
 
 CLOSE = 3.0  # pixels between a match and the truth: nearer is right
@@ -48,6 +48,21 @@ def right_matches(found: PhotoMatch, truth: np.ndarray) -> np.ndarray:
     """Which matches lie within CLOSE of where the true homography says: bool (m,)."""
     here, there = found.pairs()
     return np.linalg.norm(project(here, truth) - there, axis=1) < CLOSE
+
+
+def found_again(
+    first: np.ndarray, second: np.ndarray, truth: np.ndarray, number: int = 200
+) -> float:
+    """The share of the first photo's keypoints that the second has, too, within CLOSE.
+
+    truth: the homography from the first to the second. number: of keypoints in each.
+    """
+    here, there = (
+        np.array([spot.pt for spot in detect(photo, number)])
+        for photo in (first, second)
+    )
+    gaps = np.linalg.norm(project(here, truth)[:, None] - there, axis=2)
+    return float((gaps.min(axis=1) < CLOSE).mean())
 
 
 def show_pair(

@@ -32,7 +32,6 @@ FORK.set_forkserver_preload(["hpkit.experiments.runs"])
 
 # --- one run ------------------------------------------------------------------------------------
 
-@pytest.mark.slow
 def test_a_run_is_trained_once_and_comes_back_whole(denoiser, descriptor, tmp_path, no_training):
     first = [run(config, store=tmp_path) for config in (denoiser, descriptor)]
     no_training()
@@ -51,7 +50,6 @@ def test_a_row_says_what_the_run_was(denoiser, tmp_path):
     assert {"torch", "numpy", "python", "machine", "seconds", "data_version", "key"} <= set(made)
 
 
-@pytest.mark.slow
 def test_a_descriptor_trained_on_clean_patches_needs_no_denoiser(descriptor, tmp_path):
     clean = replace(descriptor, source="clean", test_source="clean")
     assert set(run(clean, store=tmp_path).scores) == {"verification", "matching", "retrieval"}
@@ -60,7 +58,6 @@ def test_a_descriptor_trained_on_clean_patches_needs_no_denoiser(descriptor, tmp
     assert len(list(tmp_path.glob("*/run.json"))) == 2  # no second training of the descriptor
 
 
-@pytest.mark.slow
 def test_a_training_that_diverges_is_a_result(denoiser, descriptor, tmp_path, no_training):
     wild = replace(denoiser, optimizer="sgd", momentum=0.0, lr=1e30)
     made = run(wild, store=tmp_path)
@@ -133,7 +130,6 @@ def cut(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-9])
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("damage", [flip, cut, Path.unlink])
 @pytest.mark.parametrize("name", ["weights.safetensors", "history.csv", "run.json", "scores-*"])
 def test_a_damaged_file_is_named_and_set_aside(name, damage, denoiser, tmp_path):
@@ -192,7 +188,6 @@ def _train(config, store):
         run(config, store=store)
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_killed_at_random_moments_a_run_ends_as_if_nothing_had_happened(descriptor, tmp_path):
     """kill -9, at least 20 times: in either training, while a file is written, while scoring."""
@@ -220,7 +215,6 @@ def test_killed_at_random_moments_a_run_ends_as_if_nothing_had_happened(descript
 
 # --- sweeps -------------------------------------------------------------------------------------
 
-@pytest.mark.slow
 def test_a_sweep_is_a_row_per_combination_with_seeds_outermost(denoiser, tmp_path):
     table = ablate(denoiser, [0, 1], store=tmp_path, optimizer=["adam", "sgd"], lr=[1e-5, 1e-4],
                    momentum=[0.0])
@@ -229,7 +223,6 @@ def test_a_sweep_is_a_row_per_combination_with_seeds_outermost(denoiser, tmp_pat
     assert list(table.lr[:4]) == [1e-5, 1e-4] * 2 and table.test_mae.notna().all()
 
 
-@pytest.mark.slow
 def test_one_training_gives_the_scores_of_the_last_step_and_of_the_average(
         denoiser, tmp_path, no_training):
     plain = run(denoiser, store=tmp_path)
@@ -247,7 +240,6 @@ def test_one_training_gives_the_scores_of_the_last_step_and_of_the_average(
         plain.model(averaged=True)
 
 
-@pytest.mark.slow
 def test_averaged_weights_outlive_a_kill_after_the_last_epoch(denoiser, tmp_path, monkeypatch):
     config = replace(denoiser, averaged=0.5)
 
@@ -263,7 +255,6 @@ def test_averaged_weights_outlive_a_kill_after_the_last_epoch(denoiser, tmp_path
     assert same_weights(resumed.model(averaged=True), whole.model(averaged=True))
 
 
-@pytest.mark.slow
 def test_sweeps_share_their_baseline(denoiser, tmp_path, no_training):
     table = ablate(denoiser, [0], store=tmp_path, depth=[4, 6])
     no_training()
@@ -300,14 +291,12 @@ def compare(denoiser: DenoiserConfig, executor, tmp_path: Path) -> None:
     pd.testing.assert_frame_equal(table.drop(columns=changing), alone.drop(columns=changing))
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(200)
 def test_a_sweep_over_a_process_pool(denoiser, tmp_path):
     with ProcessPoolExecutor(2, FORK) as executor:
         compare(denoiser, executor, tmp_path)
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(200)
 def test_a_sweep_over_a_dask_cluster_outlives_a_worker(denoiser, tmp_path):
     """One of two worker processes is killed once results have begun to arrive."""
@@ -326,7 +315,6 @@ def test_a_sweep_over_a_dask_cluster_outlives_a_worker(denoiser, tmp_path):
         killer.join()
 
 
-@pytest.mark.slow
 def test_two_processes_that_want_one_run_do_not_both_train_it(denoiser, tmp_path):
     long = replace(denoiser, epochs=30)
     with ProcessPoolExecutor(2, FORK) as executor:
@@ -351,7 +339,6 @@ def dask_threads(number: int):
         yield client.get_executor()
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(200)
 @pytest.mark.parametrize("pool", [ThreadPoolExecutor, dask_threads])
 def test_threads_train_what_a_loop_trains_bit_for_bit(pool, descriptor, tmp_path):
@@ -415,7 +402,6 @@ class run_in:
         return made.info, made.history.seconds.tolist()
 
 
-@pytest.mark.slow
 def test_a_diverged_sweep_says_so_in_its_row(denoiser, tmp_path):
     table = ablate(denoiser, [0], store=tmp_path, optimizer=["sgd"], momentum=[0.0],
                    lr=[1e-5, 1e30])

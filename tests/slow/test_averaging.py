@@ -40,7 +40,6 @@ def test_it_is_the_mean_of_so_many_last_steps(share, steps):
         torch.testing.assert_close(found.double(), expected, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("build", "sampler"), [
     (UNet, PAIRS), (L2Net, Triplets(PATCHES, samples=10))])
 def test_the_training_itself_stays_as_it_is(build, sampler):
@@ -49,7 +48,6 @@ def test_the_training_itself_stays_as_it_is(build, sampler):
     assert "averaged" not in plain[1] and averaged[1].keys() > plain[1].keys()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("share", [0.2, 0.8])
 def test_it_goes_on_from_the_state_bit_for_bit(share):
     sampler = Triplets(PATCHES, samples=10)
