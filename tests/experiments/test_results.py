@@ -48,6 +48,17 @@ def test_fresh_runs_are_whole_and_of_one_block():
     assert all(found == list(SEEDS) for found in seeds)
 
 
+def test_fresh_descriptor_runs_are_whole_as_far_as_they_are():
+    """The culprit's four arms grow seed by seed; none is looked at before there are eight."""
+    table = recorded("averaged_descriptors")
+    configs = [DescriptorConfig.from_row(row) for row in table.to_dict("records")]
+    assert len({reference.identity(config) for config in configs}) == len(table)
+    assert [config.key() for config in configs] == list(table.key)
+    scores = [f"{task}{ending}" for task in SCORES["descriptors"] for ending in ("", "_averaged")]
+    assert table[scores].notna().all(axis=None) and table.precision.nunique() == 1
+    assert (table.revision == REVISION).all() and set(table.seed) <= set(SEEDS)
+
+
 def test_the_questions_on_optimizers_and_depth_have_had_their_first_look():
     found = answers(recorded("averaged"), QUESTIONS["optimizers"])
     assert (found.seeds == 8).all() and set(found.answer) == {"better", "worse", "open"}
