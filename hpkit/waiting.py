@@ -142,7 +142,7 @@ class Turn:
 # A run is trained and scored in one turn, an epoch or a pass of patches in a shorter
 # one. Who wants both, or a file's lock as well, takes them in this order: TRAINING,
 # the file's, NETWORKS.
-TRAINING = Turn("another training")
+TRAINING = Turn("another run")
 NETWORKS = Turn("another use of a network")
 
 

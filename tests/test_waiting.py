@@ -151,14 +151,14 @@ def test_a_fork_of_a_process_that_trains_begins_with_a_free_turn():
 
 
 def test_who_waits_long_is_told_for_what_in_one_line(impatient, tmp_path, capsys):
-    turn, path = Turn("another training"), tmp_path / "x.lock"
+    turn, path = Turn("another run"), tmp_path / "x.lock"
     in_thread(turn.take)
     assert not turn.take(timeout=0.3)
     with FileLock(path), pytest.raises(Timeout):
         raise_from_thread(lambda: file_lock(path, timeout=0.3))
     lines = capsys.readouterr().err.splitlines()
     assert lines == [
-        "waiting for another training in this process to end; Ctrl-C gives up",
+        "waiting for another run in this process to end; Ctrl-C gives up",
         f"waiting for {path}, which another process holds; Ctrl-C gives up",
     ]
 

@@ -42,8 +42,8 @@ def reference(argv: list[str]) -> None:
     threads = {"type": int, "default": 1, "metavar": "N"}
     add("--threads", help="of each worker (default: 1)", **threads)
     add("--device", default="auto", help="auto, cpu or cuda (default: auto)")
-    stages = {"type": int, "nargs": "+", "choices": range(1, 10), "metavar": "N"}
-    add("--stages", help="1 to 9 (default: all but 8)", **stages)
+    stages = {"type": int, "nargs": "+", "choices": range(1, 11), "metavar": "N"}
+    add("--stages", help="1 to 10 (default: all but 8)", **stages)
     given = made.parse_args(argv)
     from hpkit.record.reference import USUAL, record
 

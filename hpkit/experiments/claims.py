@@ -12,7 +12,7 @@ from hpkit.experiments.arms import Claim, Contrast
 from hpkit.experiments.configs import DenoiserConfig, DescriptorConfig
 
 DENOISER, DESCRIPTOR = DenoiserConfig(), DescriptorConfig()  # the baselines, at scale 1
-WOBBLING = replace(DENOISER, averaged=0.2)  # one training, scored in two ways
+WOBBLING = replace(DENOISER, averaged=0.2)  # trained once, scored in two ways
 
 TASKS = ("verification", "matching", "retrieval")
 

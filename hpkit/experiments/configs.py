@@ -27,7 +27,7 @@ from hpkit.training.augment import AUGMENTATIONS, NOISE_MODELS
 from hpkit.training.losses import DENOISER_LOSSES, DESCRIPTOR_LOSSES, REDUCTIONS
 from hpkit.training.optimizers import OPTIMIZERS, SCHEDULES, rate
 
-# Changed whenever changed code changes what a training gives (a test notices), so that
+# Changed whenever changed code changes what training gives (a test notices), so that
 # results of the old code are never taken for results of the new one.
 REVISION = 1
 SOURCES = ("clean", "noisy", "denoised")
@@ -158,7 +158,7 @@ class Config:
 
 @dataclass(frozen=True, kw_only=True)
 class DenoiserConfig(Config):
-    """One training of a U-Net, by default the coursework's baseline, short.
+    """One run of a U-Net, by default the coursework's baseline, short.
 
     Scored by its MAE (grey levels) on the noisy patches of the test sequences.
     """
@@ -193,7 +193,7 @@ class DenoiserConfig(Config):
 
 @dataclass(frozen=True, kw_only=True)
 class DescriptorConfig(Config):
-    """One training of an L2-Net and, in `denoiser_*`, of the denoiser of its patches.
+    """One run of an L2-Net and, in `denoiser_*`, of the denoiser of its patches.
 
     Trained on `source`, scored on `test_source` by the mAP of the three tasks.
     """

@@ -93,7 +93,7 @@ def run(
 ) -> Run:
     """The run of this configuration: kept in the store, continued, or trained anew.
 
-    A training that diverges is a result too: its status is "diverged", its scores NaN.
+    A run that diverges is a result too: its status is "diverged", its scores NaN.
     If two processes want the same run, only one trains it, and the second waits. In one
     process, threads train one after the other. A damaged folder is named in a warning
     and set aside. Raises ValueError for a configuration that cannot be trained.
@@ -141,7 +141,7 @@ def follow(
     """
     if not TRAINING.take(timeout=1):
         raise RuntimeError(
-            "another training goes on in this process: stop it, or wait for its end"
+            "another run is being trained in this process: stop it, or wait for its end"
         )
     try:
         config = config.resolved()

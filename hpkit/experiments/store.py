@@ -1,6 +1,6 @@
 """The files of a run's folder: written whole or not at all, and not trusted when read.
 
-config.json; checkpoint.pt (the last finished epoch of a training that goes on);
+config.json; checkpoint.pt (the last finished epoch of a run that is not done);
 history.csv (a row per epoch); weights.safetensors, and averaged.safetensors where the
 mean of the last steps was asked for; run.json (versions, machine,
 seconds, checksums; its presence says that the training is finished); and a scores file

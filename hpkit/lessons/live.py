@@ -1,6 +1,6 @@
 """A panel that trains a configuration of your choice while you watch.
 
-It is redrawn after each epoch. Every training goes through
+It is redrawn after each epoch. Every run goes through
 `hpkit.experiments.runs.follow`: it is kept, comes back at once, and goes on if it was
 stopped. It runs in a thread, so that the notebook stays usable. A cell that trains
 too waits until the panel has finished. Colab shows nothing that a thread does, so there
@@ -51,7 +51,7 @@ RATES = {
 
 SHOWN = 5  # runs in the plot; the oldest goes first
 
-# One for all panels: one training at a time.
+# One for all panels: they train one run at a time.
 THREAD, STOP = "hpkit training", threading.Event()
 
 READY = "Each run is kept: trained once, it comes back at once."
@@ -199,9 +199,9 @@ class Panel:
         self._say(READY)
 
     def _train(self, config: Config) -> None:
-        """All of a training.
+        """Train from start to end.
 
-        Whatever goes wrong ends the training and is told, and does nothing else.
+        Whatever goes wrong ends the run and is told, and does nothing else.
         """
         try:
             told = self._followed(config)
@@ -323,7 +323,7 @@ def pace(done: int, epochs: int, start: float, before: int) -> str:
 
 
 def ending(step: Progress, config: Config) -> str:
-    """What became of a training, in a sentence."""
+    """How a run ended, in a sentence."""
     done, loss = len(step.history), step.history.val_loss.tail(1)
     if step.config != config or step.status == "running":
         of = "" if step.config == config else " of its denoiser"

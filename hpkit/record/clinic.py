@@ -98,7 +98,7 @@ def digest(code: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-# --- what is seen of a training -------------------------------------------------------
+# --- what is seen while a network trains ----------------------------------------------
 
 
 def trained(

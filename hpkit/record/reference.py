@@ -39,6 +39,8 @@ from hpkit.experiments.modifications import (
     DESCRIBING,
     ITS_DENOISER,
     MODEL,
+    TENTH,
+    WITHOUT,
     ladder,
 )
 from hpkit.experiments.runs import run
@@ -67,8 +69,9 @@ STAGES = {
     7: "the ladder up to the best recipe",
     8: "the best recipe, which is timed: by itself, --workers 1 --threads 2",
     9: "what is asked of 8 fresh seeds, question by question, with averaged weights",
+    10: "a tenth of the best recipe, whole and without each of its parts",
 }
-USUAL = (1, 2, 3, 4, 5, 6, 7, 9)  # stages; the eighth wants the machine for itself
+USUAL = (1, 2, 3, 4, 5, 6, 7, 9, 10)  # stages; the eighth wants the machine for itself
 
 INITS = [{"init": name} for name in INITIALIZERS if name != "he_normal"]
 SIZES = (32, 128, 512, 2048)
@@ -198,6 +201,14 @@ def asked(contrasts: Iterable[Contrast]) -> Iterator[Config]:
             yield varied(base, seed=seed, **changes)
 
 
+def left_out() -> Iterator[Config]:
+    """A tenth of the best recipe, whole and without each part: clean and noisy."""
+    for seed in SEEDS[:3]:
+        for test_source in ("noisy", "clean"):  # trained once: see Config.key
+            for change in ({}, *WITHOUT.values()):
+                yield varied(TENTH, seed=seed, test_source=test_source, **change)
+
+
 def configs(stages: Iterable[int]) -> Iterator[Config]:
     """Every run of these stages, in the order in which they are made."""
     made = {
@@ -210,6 +221,7 @@ def configs(stages: Iterable[int]) -> Iterator[Config]:
         7: [rungs()],
         8: [arms({BEST: [{}]}, range(3))],
         9: [asked(contrasts) for contrasts in QUESTIONS.values()],
+        10: [left_out()],
     }
     for stage in stages:
         yield from chain(*made[stage])
@@ -250,7 +262,7 @@ def append(path: Path, rows: pd.DataFrame, once: list[str] | None = None) -> Non
 def add(results: Path, config: Config, row: dict, history: pd.DataFrame) -> None:
     """A run's row, and its history unless that is there.
 
-    Runs that only score differently are one training, with one history.
+    Runs that differ only in their scoring were trained once, with one history.
     """
     append(results / f"{file_of(config)}.csv", pd.DataFrame([row]))
     if config.averaged:

@@ -1,7 +1,7 @@
 """The mean of a network's weights over its last steps: what the last step's luck hides.
 
 At a constant learning rate the weights keep wobbling around where they are going. Their
-mean over the last part of a training lies nearer to it than the last of them does
+mean over the last part of a run lies nearer to it than the last of them does
 (Polyak and Juditsky 1992; Izmailov et al. 2018, "SWA", sections 3.1 and 3.2).
 """
 

@@ -3,7 +3,7 @@
 Training can be resumed from any of them. `list(fit(...))` trains to the end, a progress
 bar wraps it, and a plot redraws in its loop. The whole set lies on the device as uint8;
 a batch is cast to float when it is used. Dropout draws from torch's random state, which
-a process has only once. So trainings in several threads take turns, epoch by epoch, and
+a process has only once. So several threads that train take turns, epoch by epoch, and
 the random state is put back after each.
 """
 
@@ -133,11 +133,11 @@ def fit(model: nn.Module, train: Sampler, validation: Sampler | None = None, *,
 
 
 class Stopped(Exception):
-    """The reader asked for a training to end, before one of its batches."""
+    """The reader asked for the run to end, before one of its batches."""
 
 
 class _Run:
-    """The state of a training, and all about it that is not the idea of `fit`."""
+    """The state of a run, and all about it that is not the idea of `fit`."""
 
     def __init__(
         self,

@@ -175,7 +175,7 @@ def on_a_gpu() -> str:
              ["one seed of chapter 10 at the coursework's scale, training alone",
               f"{sum(row['minutes'] for row in paper):.0f} minutes, by the rows of batches of 50"],
              ["scores of the same weights, beside the processor's", f"{off:.0e} off at most"],
-             ["short trainings run again, and stopped and gone on with",
+             ["short runs made again, and stopped and gone on with",
               f"{repeats} of {len(same)} gave the same bytes"]]
     return readme.markdown([machine["gpu"], f"torch {machine['torch']}"], rows)
 

@@ -70,7 +70,7 @@ def test_the_record_command_names_everything_that_can_be_recorded(capsys):
         ("marks nowhere", "hpkit marks: nowhere: no folder, expected one of STUDENT/"),
         ("colab --repo hpkit", "hpkit colab: 'hpkit': expected OWNER/NAME, as on Git"),
         ("record photos", "hpkit record: nothing recorded is called 'photos': expect"),
-        ("record reference --stages 10", "argument --stages: invalid choice: 10"),
+        ("record reference --stages 11", "argument --stages: invalid choice: 11"),
         ("record clinic 13", "hpkit record: argument PATIENT: invalid choice: 13"),
         ("record graf nowhere", "nowhere: expected graf1.png, graf3.png and H1to3p.xm"),
         ("record keypoints", "the following arguments are required: data"),

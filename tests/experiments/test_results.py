@@ -10,6 +10,7 @@ from tiny import EMULATED
 from hpkit.experiments.arms import answers, arm, judge, recorded
 from hpkit.experiments.claims import CLAIMS, DENOISER, DESCRIPTOR, QUESTIONS, SEEDS
 from hpkit.experiments.configs import REVISION, DenoiserConfig, DescriptorConfig
+from hpkit.experiments.modifications import WITHOUT
 from hpkit.experiments.runs import run
 from hpkit.record import reference
 
@@ -57,6 +58,13 @@ def test_fresh_descriptor_runs_are_whole_as_far_as_they_are():
     scores = [f"{task}{ending}" for task in SCORES["descriptors"] for ending in ("", "_averaged")]
     assert table[scores].notna().all(axis=None) and table.precision.nunique() == 1
     assert (table.revision == REVISION).all() and set(table.seed) <= set(SEEDS)
+
+
+def test_a_recipe_without_one_part_is_trained_once_for_both_kinds_of_patches():
+    asked = [config.resolved() for config in reference.configs([10])]
+    arms = {(config.key(), config.test_source) for config in asked}
+    assert len(arms) == len(asked) == 3 * 2 * (1 + len(WITHOUT))
+    assert len({key for key, _ in arms}) == 3 * (1 + len(WITHOUT))
 
 
 def test_the_questions_on_optimizers_and_depth_have_had_their_first_look():

@@ -14,6 +14,7 @@ from hpkit.evaluation.baselines import raw_pixels
 from hpkit.experiments import arms
 from hpkit.experiments.claims import CLAIMS, WOBBLING
 from hpkit.experiments.configs import varied
+from hpkit.experiments.modifications import TENTH, WITHOUT
 from hpkit.lessons import progress, show
 from hpkit.matching.soft import dual_softmax
 
@@ -415,6 +416,34 @@ def test_without_fresh_seeds_the_questions_are_named(capsys):
     show.show_fresh(arms.recorded("denoisers"), fresh_runs(range(100, 107)), "depth")
     assert capsys.readouterr().out == "Too few seeds are recorded yet for: depth 8 over depth 4.\n"
     assert not plt.get_fignums()
+
+
+def test_without_a_first_look_only_fresh_seeds_are_drawn(monkeypatch):
+    monkeypatch.setattr("matplotlib.pyplot.show", lambda: None)
+    nobody_looked = arms.recorded("denoisers").iloc[:0]
+    show.show_fresh(nobody_looked, fresh_runs(range(100, 108)), "depth")
+    labels = [text.get_text() for text in plt.gca().get_legend().get_texts()]
+    assert labels == ["fresh seeds", "fresh seeds, averaged weights"]
+    plt.close()
+
+
+def test_what_is_lost_without_each_part_has_a_dot_a_seed_and_the_largest_loss_first(
+        capsys, monkeypatch):
+    monkeypatch.setattr("matplotlib.pyplot.show", lambda: None)
+    changes = [{}, *WITHOUT.values()]
+    rows = [{**varied(TENTH, seed=seed, test_source=kind, **change).resolved().__dict__,
+             "matching": 0.8 - 0.1 * (kind == "noisy") - 0.02 * number + 0.001 * seed}
+            for seed in (100, 101) for kind in ("noisy", "clean")
+            for number, change in enumerate(changes)]
+    show.show_left_out(pd.DataFrame(rows))
+    ax = plt.gca()
+    labels = [label.get_text() for label in ax.get_yticklabels()]
+    assert labels == [f"without {part}" for part in reversed(WITHOUT)]
+    assert [bar.get_width() for bar in ax.patches[:2]] == pytest.approx([0.18, 0.16])
+    assert all(len(line.get_xdata()) == 2 for line in ax.lines[:len(WITHOUT)])  # both seeds
+    first, *_ = capsys.readouterr().out.splitlines()[2:]
+    assert first.split() == [*list(WITHOUT)[-1].split(), "0.18", "0.18"]
+    plt.close()
 
 
 @pytest.mark.slow

@@ -379,7 +379,7 @@ def test_a_panel_beside_a_training_is_refused_and_nothing_stays_taken(descriptor
     begun = follow(noisy(descriptor), store=tmp_path)
     next(begun)
     with ThreadPoolExecutor(1) as executor:
-        with pytest.raises(RuntimeError, match="another training goes on in this process"):
+        with pytest.raises(RuntimeError, match="another run is being trained in this process"):
             executor.submit(lambda: next(follow(noisy(descriptor, seed=5), store=tmp_path))).result()
         executor.submit(begun.close).result()
         assert executor.submit(run, noisy(descriptor), store=tmp_path).result().scores
