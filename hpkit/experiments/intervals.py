@@ -86,3 +86,22 @@ def first_answer(values: Sequence[float], least: float) -> tuple[str, int]:
         if found != UNANSWERED:
             return found, seen
     return UNANSWERED, seen
+
+
+def gain_of_seeing(table: pd.DataFrame) -> np.ndarray:
+    """How much lower the error is on what a network has seen: a value per network.
+
+    table: seed (of the network), sequence, seen, error. Sequences differ and networks
+    differ, so each has a level of its own, and the gain is what is left (least
+    squares). The values are a jackknife's over the networks: for `interval`, `answer`.
+    """
+    seeds = table.seed.unique()
+    whole = _gain(table)
+    without = np.array([_gain(table[table.seed != seed]) for seed in seeds])
+    return len(seeds) * whole - (len(seeds) - 1) * without
+
+
+def _gain(table: pd.DataFrame) -> float:
+    levels = pd.get_dummies(table[["seed", "sequence"]].astype(str))
+    effects = np.column_stack([table.seen, levels]).astype(float)
+    return -float(np.linalg.lstsq(effects, table.error.to_numpy())[0][0])

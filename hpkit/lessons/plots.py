@@ -620,6 +620,24 @@ def _gains(groups: dict[str, dict[str, pd.Series]]) -> str:
     )
 
 
+def seen(ax: Axes, table: pd.DataFrame, *, xlabel: str, title: str) -> Axes:
+    """A row per sequence: the errors of networks that trained on it, and of others.
+
+    table: sequence, seen, error; a row per network and sequence of one kind.
+    """
+    names = list(table.groupby("sequence").error.mean().sort_values().index)
+    looks = {False: ("not seen", "w", 0.16), True: ("seen while training", None, -0.16)}
+    for was, (label, inside, aside) in looks.items():
+        rows = table[table.seen == was]
+        places = rows.sequence.map(names.index) + aside
+        style = {"color": COLOURS["ours"], "mfc": inside or COLOURS["ours"]}
+        ax.plot(rows.error, places, "o", ms=4, label=label, **style)
+    ax.set_yticks(range(len(names)), names, fontsize="small")
+    ax.set(xlabel=xlabel, title=title, ylim=(len(names) - 0.5, -0.5))
+    ax.legend(frameon=False, fontsize="small")
+    return ax
+
+
 def left_out(ax: Axes, losses: dict[str, dict[str, np.ndarray]]) -> Axes:
     """A row per part: what is lost without it, the largest loss first.
 

@@ -31,7 +31,13 @@ from hpkit.experiments.claims import (
     by_weights,
     first_look,
 )
-from hpkit.experiments.intervals import OPEN, UNANSWERED
+from hpkit.experiments.intervals import (
+    OPEN,
+    UNANSWERED,
+    answer,
+    gain_of_seeing,
+    interval,
+)
 from hpkit.experiments.modifications import TENTH, WITHOUT, ladder
 from hpkit.lessons import plots
 
@@ -102,6 +108,27 @@ def _draw_fresh(
     print(f"The same runs, by their averaged weights:\n{_in_words(averaged)}")
 
 
+def show_seen(table: pd.DataFrame) -> None:
+    """Do the baselines do better on photos that they have trained on?
+
+    table: recorded errors, a row per network, seed and sequence. The least gain that
+    matters is C1's: 0.5 grey levels of the U-Net, 0.1 of L2-Net's triplet loss.
+    """
+    kinds = {
+        "unet": ("U-Net", "error (grey levels)", 0.5),
+        "l2net": ("L2-Net", "triplet loss", 0.1),
+    }
+    _, axes = plt.subplots(1, len(kinds), figsize=(9.5, 4.4), sharey=True)
+    for ax, (kind, (name, xlabel, least)) in zip(axes, kinds.items(), strict=True):
+        rows = table[table.network == kind]
+        gains = gain_of_seeing(rows)
+        mean, low, high = interval(gains)
+        plots.seen(ax, rows, xlabel=xlabel, title=f"{name}: {mean:+.2f} by seeing")
+        told = f"{mean:+.3f} [{low:+.3f}, {high:+.3f}]: {answer(gains, least)}"
+        print(f"{name}, lower by, on what it has seen: {told}")
+    plt.show()
+
+
 def show_left_out(table: pd.DataFrame) -> None:
     """What the best recipe loses without each of its parts, at a tenth of its budget.
 
@@ -155,9 +182,9 @@ def scorecard(table: pd.DataFrame) -> Markdown:
 def _by_answer(judged: pd.DataFrame) -> str:
     """The contrasts by name, those with an answer first, and how many are open."""
     told = [
-        f"*{answer}*: {', '.join(rows.contrast)}"
-        for answer, rows in judged.groupby("answer", sort=False)
-        if answer != UNANSWERED
+        f"*{found}*: {', '.join(rows.contrast)}"
+        for found, rows in judged.groupby("answer", sort=False)
+        if found != UNANSWERED
     ]
     unanswered = (judged.answer == UNANSWERED).sum()
     return "; ".join(told + [f"{unanswered} open"] * bool(unanswered))

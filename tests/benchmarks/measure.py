@@ -135,27 +135,27 @@ class Worker:
 
 
 def keras_worker(data: Path, threads: int) -> Worker:
-    """`keras_arm.py` in the environment that `make benchmark` sets up for it.
-
-    Raises SystemExit with how to get it where it is missing.
-    """
-    found = Path(os.environ.get("HPKIT_KERAS", HERE.parents[1] / ".venv" / "keras/bin/python"))
-    if not found.exists():
-        raise SystemExit(f"{found}: not found; the Keras baseline needs TensorFlow in an "
-                         "environment of its own: `python3 -m venv .venv/keras && .venv/keras/bin/"
-                         "pip install -r tests/benchmarks/keras.txt`, or name its Python in "
-                         "HPKIT_KERAS (Python 3.10 to 3.13)")
-    return Worker(found, HERE / "keras_arm.py", data, threads)
+    """`keras_arm.py` in the environment that `make benchmark` sets up for it."""
+    advice = ("the Keras baseline needs TensorFlow in an environment of its own: `python3 -m venv "
+              ".venv/keras && .venv/keras/bin/pip install -r tests/benchmarks/keras.txt`, or name "
+              "its Python in HPKIT_KERAS (Python 3.10 to 3.13)")
+    return Worker(python_of("keras", advice), HERE / "keras_arm.py", data, threads)
 
 
 def contrib_worker() -> Worker:
-    """`contrib_arm.py` in the environment that `make peers` sets up for it.
+    """`contrib_arm.py` in the environment that `make peers` sets up for it."""
+    advice = ("OpenCV contrib lives in an environment of its own: `make peers` sets it up, or name "
+              "its Python in HPKIT_CONTRIB")
+    return Worker(python_of("contrib", advice), HERE / "contrib_arm.py")
 
-    Raises SystemExit with how to get it where it is missing.
+
+def python_of(name: str, advice: str) -> Path:
+    """The Python of the environment `.venv/<name>`, or the one that HPKIT_<NAME> names.
+
+    Raises SystemExit with the advice where it is missing.
     """
-    named = os.environ.get("HPKIT_CONTRIB")
-    found = Path(named or HERE.parents[1] / ".venv" / "contrib/bin/python")
+    usual = HERE.parents[1] / ".venv" / name / "bin/python"
+    found = Path(os.environ.get(f"HPKIT_{name.upper()}", usual))
     if not found.exists():
-        raise SystemExit(f"{found}: not found; OpenCV contrib lives in an environment of its own: "
-                         "`make peers` sets it up, or name its Python in HPKIT_CONTRIB")
-    return Worker(found, HERE / "contrib_arm.py")
+        raise SystemExit(f"{found}: not found; {advice}")
+    return found

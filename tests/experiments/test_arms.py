@@ -42,6 +42,7 @@ from hpkit.experiments.intervals import (
     answer,
     decide,
     first_answer,
+    gain_of_seeing,
     interval,
     verdict,
 )
@@ -361,6 +362,31 @@ def test_each_question_can_be_put_to_both_weights():
             assert by_weights(contrast, "last step") == contrast and contrast.base.averaged
             assert by_weights(contrast, "averaged").score == f"{contrast.score}_averaged"
             assert by_weights(contrast, "averaged").unit == contrast.unit
+
+
+def scored_sequences(gain, noise=0.0):
+    """Errors of 8 networks on 6 sequences, the harder of which more of them have seen."""
+    random, rows = np.random.default_rng(0), []
+    for seed in range(8):
+        seen = {4, 5} if seed % 2 else {seed % 6}
+        for sequence in range(6):
+            error = 3.0 * sequence + 0.5 * seed - gain * (sequence in seen)
+            rows.append({"seed": seed, "sequence": f"v_{sequence}", "seen": sequence in seen,
+                         "error": error + noise * random.normal()})
+    return pd.DataFrame(rows)
+
+
+def test_what_seeing_a_photo_gains_is_found_beside_hard_photos_and_good_networks():
+    table = scored_sequences(0.7)
+    assert gain_of_seeing(table) == pytest.approx([0.7] * 8)
+    means = table.groupby("seen").error.mean()
+    assert means[True] > means[False]  # by itself, what was seen looks harder
+
+
+def test_noise_widens_the_interval_of_what_seeing_gains():
+    values = gain_of_seeing(scored_sequences(0.0, noise=0.5))
+    mean, low, high = interval(values)
+    assert low < 0 < high and abs(mean) < 0.5 and len(values) == 8
 
 
 @pytest.mark.slow

@@ -1,0 +1,79 @@
+"""Do the baselines overfit? Each photo under networks that saw it, and that did not.
+
+A training loss and a validation loss come from different photos, and photos differ by
+more than overfitting does. Here a photo is its own control. The baselines of the fresh
+seeds have trained on different photos, so each photo of the training side was seen by
+some of them. results/seen.csv has a row per network, seed and sequence.
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import nn
+
+from hpkit.data.patches import PatchSet, photo_of
+from hpkit.data.sets import data_set, load
+from hpkit.evaluation.describe import denoise, describe
+from hpkit.experiments.build import side
+from hpkit.experiments.claims import DESCRIPTOR, SEEDS
+from hpkit.experiments.configs import Config, DescriptorConfig
+from hpkit.experiments.runs import run
+from hpkit.record import results_folder, write_table
+from hpkit.training.losses import triplet_loss
+from hpkit.training.samplers import Triplets
+
+TRIPLETS = 1_000  # of each sequence
+POINTS = 100  # of each sequence, to denoise
+
+
+def denoiser_errors(unet: nn.Module, patches: PatchSet) -> Iterator[float]:
+    """The mean absolute error on each sequence, in grey levels."""
+    few = patches.head(POINTS)
+    for noisy, clean in zip(few.each("noisy"), few.each("clean"), strict=True):
+        yield np.abs(denoise(unet, noisy).astype(np.int16) - clean).mean()
+
+
+def descriptor_losses(
+    l2net: nn.Module, unet: nn.Module, patches: PatchSet, config: DescriptorConfig
+) -> Iterator[float]:
+    """The triplet loss on each sequence, of its denoised patches and of them alone."""
+    for name in patches.names:
+        mine = patches.select([name]).head(config.points)
+        mine = mine.with_source("denoised", denoise(unet, mine["noisy"]))
+        described = torch.from_numpy(describe(l2net, mine["denoised"])).flatten(0, 1)
+        triplets = Triplets(mine, "denoised", TRIPLETS)
+        chosen = triplets.draw(torch.Generator().manual_seed(0))
+        yield triplet_loss(*described[chosen].unbind(1), margin=config.margin).item()
+
+
+def rows(
+    network: str, config: Config, names: tuple[str, ...], errors: Iterator[float]
+) -> Iterator[dict]:
+    """A row per sequence; none where only another sequence of its photo was seen."""
+    trained = set(side(config, "train").names)
+    photos = {photo_of(name) for name in trained}
+    for name, error in zip(names, errors, strict=True):
+        seen = name in trained
+        if seen or photo_of(name) not in photos:
+            row = {"network": network, "seed": config.seed, "sequence": name}
+            yield row | {"seen": seen, "error": error}
+
+
+def record() -> None:
+    """Train what the store does not have, and write results/seen.csv."""
+    patches, made = load(DESCRIPTOR.data).train, []
+    names = patches.names
+    for seed in SEEDS:
+        descriptor = run(replace(DESCRIPTOR, averaged=0.2, threads=1, seed=seed))
+        denoiser = run(descriptor.config.denoiser())
+        l2net, unet = descriptor.model(), denoiser.model()
+        made += rows("unet", denoiser.config, names, denoiser_errors(unet, patches))
+        losses = descriptor_losses(l2net, unet, patches, descriptor.config)
+        made += rows("l2net", descriptor.config, names, losses)
+    version = data_set(DESCRIPTOR.data).version()
+    told = {"precision": denoiser.config.precision, "data_version": version}
+    table = pd.DataFrame(made).assign(**told)
+    write_table(results_folder() / "seen.csv", table, float_format="%.5g")
