@@ -35,9 +35,10 @@ COMPARED = {"coursework: baseline": DESCRIPTOR, "coursework: final model": MODEL
 LIMITS = {
     "descriptor": "Trained on patches from nine photographs, cut as HPatches cuts "
     "them: upright, at five times the keypoint's size. Not tried on other cuts, nor on "
-    "rotations beyond 40 degrees, nor compared with other pretrained networks, nor "
-    "scored on HPatches itself. In whole photos its lead over RootSIFT shrinks: it "
-    "keeps one under change of viewpoint, and none under image noise "
+    "rotations beyond 40 degrees, nor scored on HPatches itself. Compared with the "
+    "descriptors of OpenCV and its contrib modules (notebooks/pages/results.md), but "
+    "not with HardNet, SOSNet or HyNet. In whole photos its lead over RootSIFT "
+    "shrinks: it keeps one under change of viewpoint, and none under image noise "
     "(notebooks/results/matching.csv). Weights are stored in half precision.",
     "denoiser": "For the kit's noise model: independent Gaussian noise of up to a "
     "quarter of the patch's range. Weights are stored in half precision.",
