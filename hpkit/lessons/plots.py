@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
 from matplotlib.ticker import LogLocator, MaxNLocator
 
 from hpkit.experiments.arms import ERRORS
@@ -163,9 +164,9 @@ def show_matches(
 ) -> Axes:
     """Two photos side by side, a line from each point to its match: green if good.
 
-    first, second: (h, w), 0..255. pairs: (m, 4), x and y in the first and in the
-    second. good: bool (m,). Of more than `most` pairs only `most`, evenly picked, are
-    drawn.
+    A bad one is red, dashed, and ends in crosses. first, second: (h, w), 0..255. pairs:
+    (m, 4), x and y in the first and in the second. good: bool (m,). Of more than `most`
+    pairs only `most`, evenly picked, are drawn.
     """
     height, right_edge = max(len(first), len(second)), first.shape[1] + 8
     sheet = np.full((height, right_edge + second.shape[1]), np.nan)
@@ -176,7 +177,8 @@ def show_matches(
     picked, style = np.unique(evenly.astype(int)), {"lw": 0.8, "ms": 2.5, "alpha": 0.8}
     for x, y, u, v, right in np.column_stack([pairs, good])[picked]:
         colour = COLOURS["positive" if right else "negative"]
-        ax.plot([x, u + right_edge], [y, v], "o-", color=colour, **style)
+        line = "o-" if right else "x--"
+        ax.plot([x, u + right_edge], [y, v], line, color=colour, **style)
     ax.set(xlim=(0, sheet.shape[1]), ylim=(height, 0), xticks=[], yticks=[])
     sns.despine(ax=ax, left=True, bottom=True)
     ax.set_title(title)
@@ -298,7 +300,8 @@ def idle_questions(
         passed = epochs * np.arange(len(shares)) / len(shares)
         mean = pd.Series(shares).rolling(10).mean()
         ax.plot(passed, mean, style, label=name)
-    ax.set(xlabel="epochs passed", ylabel="share, mean of ten batches", title=title)
+    ylabel = "share that costs nothing\n(mean of ten batches)"
+    ax.set(xlabel="epochs passed", ylabel=ylabel, title=title)
     ax.set_ylim(-0.03, 1)
     ax.legend(frameon=False)
     return ax
@@ -329,6 +332,8 @@ def errors_by_patches(
     ax.yaxis.set(major_locator=LogLocator(subs=(1, 1.5, 2, 3, 4, 5, 6, 8)))
     ax.yaxis.set_major_formatter("{x:g}")
     ax.minorticks_off()
+    lowest = min(min(line.get_ydata()) for line in ax.lines)
+    ax.set_ylim(bottom=0.9 * lowest)  # so that a tick stands below it
     ax.legend(frameon=False)
     return ax
 
@@ -367,7 +372,8 @@ def histogram(
     title: str = "",
 ) -> Axes:
     """Overlaid densities, one per name; a name used in the book has its own colour."""
-    for name, numbers in values.items():
+    lines = cycle(("-", "--", ":"))
+    for (name, numbers), line in zip(values.items(), lines, strict=False):
         ax.hist(
             numbers,
             bins=bins,
@@ -375,6 +381,10 @@ def histogram(
             alpha=0.55,
             label=name,
             color=COLOURS.get(name),
+            edgecolor="0.15",
+            lw=1.2,
+            ls=line,
+            histtype="stepfilled",
         )
     ax.set(xlabel=xlabel, ylabel="density", title=title)
     ax.legend(frameon=False)
@@ -477,7 +487,9 @@ def compare_arms(
             style = {"color": COLOURS["coursework"], "label": label}
             ax.plot(x + 0.2, coursework[name], "D", **style)
     ax.set(ylabel=ylabel, title=title, xticks=range(len(arms)), xticklabels=list(arms))
-    ax.legend(frameon=False)
+    # Below the axis: inside, its markers would look like results.
+    below = {"loc": "upper center", "bbox_to_anchor": (0.5, 0), "borderaxespad": 3.5}
+    ax.legend(frameon=False, ncols=3, fontsize="small", **below)
     return ax
 
 
@@ -493,12 +505,12 @@ def learning_rates(
     several = runs.groupby("optimizer", sort=False)
     for number, (name, rows) in enumerate(several):
         colour, marker = f"C{number}", "osD^vP"[number % 6]
-        aside = 1.06 ** (number - len(several) / 2 + 0.5)  # side by side
+        aside = 1.12 ** (number - len(several) / 2 + 0.5)  # side by side
         mean = rows.groupby("times")[score].mean()
         style = {"marker": marker, "ls": "-", "ms": 5, "color": colour}
         ax.plot(aside * mean.index, mean, label=name, **style)
-        ax.plot(aside * rows.times, rows[score], marker, ms=3, color=colour)
-        ax.plot(aside, mean.get(1.0), "o", ms=13, mfc="none", color=colour)
+        ax.plot(aside * rows.times, rows[score], marker, ms=3, alpha=0.5, color=colour)
+        ax.plot(aside, mean.get(1.0), "o", ms=11, mfc="none", color=colour)
         lost = aside * rows.times[rows.status == "diverged"]
         _crosses(ax, lost, float(score in ERRORS), colour)
     if (runs.status == "diverged").any():
@@ -574,8 +586,13 @@ def _answers(ax: Axes, table: pd.DataFrame, aside: float, colour: str) -> None:
             xycoords=("axes fraction", "data"),
             va="center",
             fontsize="small",
-            color=colour,
+            color=_darker(colour),
         )
+
+
+def _darker(colour: str) -> tuple[float, ...]:
+    """A line's colour for words: light ones would be hard to read."""
+    return tuple(0.6 * part for part in to_rgb(colour))
 
 
 def worth(ax: Axes, groups: dict[str, dict[str, pd.Series]], rootsift: float) -> Axes:
@@ -609,14 +626,14 @@ def worth(ax: Axes, groups: dict[str, dict[str, pd.Series]], rootsift: float) ->
 
 
 def _gains(groups: dict[str, dict[str, pd.Series]]) -> str:
-    """The gains over the baseline: of what was tuned, and the ends of the last."""
-    (start,), tuned, *_, last = (
+    """The gains over the baseline, group by group."""
+    (start,), tuned, longer, last = (
         [scores.mean() for scores in arms.values()] for arms in groups.values()
     )
     return (
         f"The tuned changes: {min(tuned) - start:+.2f} to {max(tuned) - start:+.2f}. "
-        f"Another recipe: {min(last) - start:+.2f}, trained for longer "
-        f"{max(last) - start:+.2f}"
+        f"Trained for longer: up to {max(longer) - start:+.2f}.\n"
+        f"Other recipes: {min(last) - start:+.2f} to {max(last) - start:+.2f}"
     )
 
 

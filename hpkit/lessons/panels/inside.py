@@ -7,6 +7,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.offsetbox import AnnotationBbox, OffsetImage
@@ -189,7 +190,8 @@ def search(
     region = square + np.array([x, y])
     plots.show_regions(left, first, region[None], title="This point ...")
     ax.imshow(second, **plots.PHOTO)
-    _show_alike(ax, places, distance)
+    look = _show_alike(ax, places, distance)
+    ax.figure.colorbar(look, ax=ax, label="how alike (cosine)", shrink=0.8)
     _mark(ax, {"the truth": ("o", right), "most alike": ("x", best)})
     ax.set(xticks=[], yticks=[], xlim=(0, second.shape[1]), ylim=(len(second), 0))
     ax.set_title("... and where it sees it")
@@ -197,20 +199,22 @@ def search(
     return fig, f"The most alike place is {apart:.0f} pixels from the truth."
 
 
-def _show_alike(ax: Axes, places: np.ndarray, distance: np.ndarray) -> None:
+def _show_alike(ax: Axes, places: np.ndarray, distance: np.ndarray) -> ScalarMappable:
     """Descriptors of length 1 on a grid of places: the brighter, the more alike.
 
-    It is their cosine, drawn from 0.25 (clear) to 1.
+    It is their cosine, drawn from 0.25 (clear) to 1. Returns what a colour bar needs.
     """
     rows = len(np.unique(places[:, 1]))
     cosine = np.clip(1 - distance**2 / 2, 0, 1).reshape(rows, -1)
     (left, top), (right, bottom) = places[0, :2], places[-1, :2]
     half = (places[1, 0] - left) / 2
     extent = (left - half, right + half, bottom + half, top - half)
-    look = {"cmap": "inferno", "vmin": 0, "vmax": 1, "interpolation": "nearest"}
+    colours = ScalarMappable(Normalize(0, 1), "inferno")
+    look = {"cmap": colours.cmap, "norm": colours.norm, "interpolation": "nearest"}
     ax.imshow(
         cosine, alpha=np.clip((cosine - 0.25) / 0.5, 0, 0.9), extent=extent, **look
     )
+    return colours
 
 
 def _mark(ax: Axes, places: dict[str, tuple[str, np.ndarray]]) -> None:
