@@ -12,6 +12,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator
 
 from hpkit.experiments.arms import ERRORS
@@ -487,10 +488,23 @@ def compare_arms(
             style = {"color": COLOURS["coursework"], "label": label}
             ax.plot(x + 0.2, coursework[name], "D", **style)
     ax.set(ylabel=ylabel, title=title, xticks=range(len(arms)), xticklabels=list(arms))
-    # Below the axis: inside, its markers would look like results.
-    below = {"loc": "upper center", "bbox_to_anchor": (0.5, 0), "borderaxespad": 3.5}
-    ax.legend(frameon=False, ncols=3, fontsize="small", **below)
+    legend_below(ax.figure)
     return ax
+
+
+def legend_below(figure: Figure) -> None:
+    """One legend for all axes of a figure, below them, in place of an earlier one.
+
+    Inside an axis its markers would look like results.
+    """
+    for legend in list(figure.legends):
+        legend.remove()
+    found = {}
+    for ax in figure.axes:
+        handles, labels = ax.get_legend_handles_labels()
+        found |= dict(zip(labels, handles, strict=True))
+    below = {"loc": "outside lower center", "ncols": 3, "fontsize": "small"}
+    figure.legend(found.values(), found, frameon=False, **below)
 
 
 def learning_rates(

@@ -278,8 +278,19 @@ def test_arms_are_a_dot_per_seed_an_interval_and_the_coursework():
     assert sum(len(y) for y in drawn.values()) >= 5
     ax = plots.compare_arms(Figure().subplots(), arms, ylabel="mAP", coursework={"a": 4, "b": 5},
                             diamonds="its validation error")
-    shown = [text.get_text() for text in ax.get_legend().get_texts()]
+    (legend,) = ax.figure.legends
+    shown = [text.get_text() for text in legend.get_texts()]
     assert sorted(shown) == ["its validation error", "mean, 95 % interval", "one seed"]
+
+
+def test_a_figure_of_several_axes_has_one_legend_with_each_name_once():
+    left, right = Figure().subplots(1, 2)
+    for ax, diamonds in ((left, "its training error"), (right, "its test error")):
+        plots.compare_arms(ax, {"a": pd.Series([1.0, 2.0, 4.0])}, ylabel="",
+                           coursework={"a": 3.0}, diamonds=diamonds)
+    (legend,) = left.figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == [
+        "one seed", "its training error", "mean, 95 % interval", "its test error"]
 
 
 @pytest.mark.parametrize(("score", "bad_edge"), [("test_mae", 1), ("matching", 0)])

@@ -38,11 +38,7 @@ def pair(
     left, right = fig.subplots(1, 2, width_ratios=(3, 2))
     _seeds(left, scores, f"{score} ({contrast.unit})")
     _lead(right, gains, contrast)
-    handles = right.get_legend_handles_labels()
-    for ax in (left, right):
-        ax.get_legend().remove()
-    legend = {"loc": "outside lower center", "ncols": 2, "fontsize": "small"}
-    fig.legend(*handles, frameon=False, **legend)
+    plots.legend_below(fig)
     return fig, lead(contrast, gains)
 
 
