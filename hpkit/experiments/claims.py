@@ -36,6 +36,13 @@ UNIT = {"unit": True, "reduce": "root"}
 
 HARD = {"objective": "hardest"}
 
+NORMAL = {  # all that HardNet normalises besides the length
+    "standardize": True,
+    "affine": False,
+    "final_norm": True,
+    "norm_momentum": 0.1,
+}
+
 mae = partial(Contrast, base=DENOISER, score="test_mae", smallest=0.1)
 
 mAP = partial(Contrast, base=DESCRIPTOR, score="matching", smallest=0.005)
@@ -339,6 +346,12 @@ QUESTIONS: dict[str, tuple[Contrast, ...]] = {
         matches("both over the baseline", a=UNIT | HARD),
         matches("both over hardest negatives", a=UNIT | HARD, b=HARD),
         matches("both over unit length", a=UNIT | HARD, b=UNIT),
+    ),
+    # Asked after the culprit's answer, and before any row of these.
+    "normalisation": (
+        matches("all three over the baseline", a=NORMAL | UNIT | HARD),
+        matches("all three over those two", a=NORMAL | UNIT | HARD, b=UNIT | HARD),
+        matches("normalisation over none", a=NORMAL),
     ),
     "source": (
         matches("denoised over clean", b={"source": "clean"}),

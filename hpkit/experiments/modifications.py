@@ -7,7 +7,7 @@ what the descriptor makes of its patches.
 
 from dataclasses import replace
 
-from hpkit.experiments.claims import DENOISER, DESCRIPTOR, FINAL, UNIT
+from hpkit.experiments.claims import DENOISER, DESCRIPTOR, FINAL, NORMAL, UNIT
 from hpkit.experiments.configs import DenoiserConfig, DescriptorConfig, varied
 
 MODEL = varied(DESCRIPTOR, **FINAL)  # the coursework's final model ...
@@ -77,13 +77,7 @@ def ladder() -> dict[str, DescriptorConfig]:
         "coursework: baseline": {},
         "coursework: final model": FINAL,
         "noisy and clean, no denoiser": {"source": "mixed", **OWN},
-        "all normalised": {
-            "standardize": True,
-            "affine": False,
-            "norm_momentum": 0.1,
-            "final_norm": True,
-            **UNIT,
-        },
+        "all normalised": {**NORMAL, **UNIT},
         "hardest negatives": {"objective": "hardest_all", "batch_size": 100},
         "AdamW, warm-up, decay": {
             "optimizer": "adamw",
@@ -139,10 +133,7 @@ WITHOUT = {
     "hardest negatives": {"objective": "triplet"},  # random ones instead
     "unit length": {"unit": False},
     "the other normalisations": {
-        "standardize": False,
-        "affine": True,
-        "final_norm": False,
-        "norm_momentum": 0.01,
+        name: getattr(DescriptorConfig, name) for name in NORMAL
     },
     "noise drawn anew": {"source": "noisy"},  # each patch's own, always
     "AdamW, warm-up, decay": {"optimizer": "sgd", "schedule": "constant", "lr": None},
