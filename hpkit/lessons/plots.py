@@ -669,29 +669,6 @@ def seen(ax: Axes, table: pd.DataFrame, *, xlabel: str, title: str) -> Axes:
     return ax
 
 
-def left_out(ax: Axes, losses: dict[str, dict[str, np.ndarray]]) -> Axes:
-    """A row per part: what is lost without it, the largest loss first.
-
-    losses: {kind of patches: {part: matching mAP lost, per seed}}, the rows in the
-    order of the first kind. A bar is the mean over the seeds, each of which has a dot.
-    """
-    first = next(iter(losses.values()))
-    parts = sorted(first, key=lambda part: -np.mean(first[part]))
-    height = 0.8 / len(losses)
-    for number, (kind, by_part) in enumerate(losses.items()):
-        rows = np.arange(len(parts)) + height * (number - (len(losses) - 1) / 2)
-        means = [np.mean(by_part[part]) for part in parts]
-        style = {"color": COLOURS[kind], "alpha": 0.6, "label": f"{kind} patches"}
-        ax.barh(rows, means, height, **style)
-        for y, part in zip(rows, parts, strict=True):
-            ax.plot(by_part[part], [y] * len(by_part[part]), ".", color="0.2", ms=4)
-    ax.axvline(0, color="0.2", lw=0.8)
-    ax.set_yticks(range(len(parts)), [f"without {part}" for part in parts])
-    ax.set(ylim=(len(parts) - 0.5, -0.5), xlabel="matching mAP lost")
-    ax.legend(frameon=False, loc="lower right")
-    return ax
-
-
 def curves_by_strength(
     ax: Axes,
     table: pd.DataFrame,

@@ -2,10 +2,8 @@
 
 import inspect
 from collections.abc import Callable
-from dataclasses import replace
 
 import matplotlib.pyplot as plt
-import numpy as np
 import pandas as pd
 from IPython.display import Markdown
 from matplotlib.axes import Axes
@@ -18,7 +16,6 @@ from hpkit.experiments.arms import (
     arm,
     at_scale,
     conclude,
-    differences,
     judge,
 )
 from hpkit.experiments.claims import (
@@ -38,7 +35,7 @@ from hpkit.experiments.intervals import (
     gain_of_seeing,
     interval,
 )
-from hpkit.experiments.modifications import TENTH, WITHOUT, ladder
+from hpkit.experiments.modifications import ladder
 from hpkit.lessons import plots
 
 
@@ -127,29 +124,6 @@ def show_seen(table: pd.DataFrame) -> None:
         told = f"{mean:+.3f} [{low:+.3f}, {high:+.3f}]: {answer(gains, least)}"
         print(f"{name}, lower by, on what it has seen: {told}")
     plt.show()
-
-
-def show_left_out(table: pd.DataFrame) -> None:
-    """What the best recipe loses without each of its parts, at a tenth of its budget.
-
-    table: recorded runs with averaged weights. The loss is in matching mAP, by the last
-    step, seed by seed.
-    """
-    losses = {
-        kind: {
-            part: differences(
-                table, Contrast(part, replace(TENTH, test_source=kind), b=change)
-            )
-            for part, change in WITHOUT.items()
-        }
-        for kind in ("noisy", "clean")
-    }
-    _, ax = plt.subplots(figsize=(7.5, 4.2))
-    plots.left_out(ax, losses)
-    plt.show()
-    means = pd.DataFrame(losses).map(np.mean).sort_values("noisy", ascending=False)
-    print("matching mAP lost without each part:")
-    print(means.round(3).to_string())
 
 
 def scorecard(table: pd.DataFrame) -> Markdown:

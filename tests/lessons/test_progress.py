@@ -14,7 +14,6 @@ from hpkit.evaluation.baselines import raw_pixels
 from hpkit.experiments import arms
 from hpkit.experiments.claims import CLAIMS, WOBBLING
 from hpkit.experiments.configs import varied
-from hpkit.experiments.modifications import TENTH, WITHOUT
 from hpkit.lessons import progress, show
 from hpkit.matching.soft import dual_softmax
 
@@ -427,22 +426,20 @@ def test_without_a_first_look_only_fresh_seeds_are_drawn(monkeypatch):
     plt.close()
 
 
-def test_what_is_lost_without_each_part_has_a_dot_a_seed_and_the_largest_loss_first(
-        capsys, monkeypatch):
+def test_what_seeing_gains_is_told_and_drawn_for_both_networks(capsys, monkeypatch):
     monkeypatch.setattr("matplotlib.pyplot.show", lambda: None)
-    changes = [{}, *WITHOUT.values()]
-    rows = [{**varied(TENTH, seed=seed, test_source=kind, **change).resolved().__dict__,
-             "matching": 0.8 - 0.1 * (kind == "noisy") - 0.02 * number + 0.001 * seed}
-            for seed in (100, 101) for kind in ("noisy", "clean")
-            for number, change in enumerate(changes)]
-    show.show_left_out(pd.DataFrame(rows))
-    ax = plt.gca()
-    labels = [label.get_text() for label in ax.get_yticklabels()]
-    assert labels == [f"without {part}" for part in reversed(WITHOUT)]
-    assert [bar.get_width() for bar in ax.patches[:2]] == pytest.approx([0.18, 0.16])
-    assert all(len(line.get_xdata()) == 2 for line in ax.lines[:len(WITHOUT)])  # both seeds
-    first, *_ = capsys.readouterr().out.splitlines()[2:]
-    assert first.split() == [*list(WITHOUT)[-1].split(), "0.18", "0.18"]
+    rows = [{"network": network, "seed": seed, "sequence": f"v_{place}",
+             "seen": (seed + place) % 3 == 0,
+             "error": 10 + place + 0.1 * seed - gain * ((seed + place) % 3 == 0)}
+            for network, gain in (("unet", 2.0), ("l2net", 0.0))
+            for seed in range(6) for place in range(4)]
+    show.show_seen(pd.DataFrame(rows))
+    unet, l2net = capsys.readouterr().out.splitlines()
+    assert unet == "U-Net, lower by, on what it has seen: +2.000 [+2.000, +2.000]: better"
+    assert l2net.endswith("no difference that matters")
+    left, _ = plt.gcf().axes
+    assert [label.get_text() for label in left.get_yticklabels()] == [f"v_{n}" for n in range(4)]
+    assert sum(len(line.get_xdata()) for line in left.lines) == 24
     plt.close()
 
 
