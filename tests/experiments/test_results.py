@@ -49,15 +49,34 @@ def test_fresh_runs_are_whole_and_of_one_block():
     assert all(found == list(SEEDS) for found in seeds)
 
 
-def test_fresh_descriptor_runs_are_whole_as_far_as_they_are():
-    """The culprit's four arms grow seed by seed; none is looked at before there are eight."""
+def test_fresh_descriptor_runs_are_whole_and_of_one_block():
+    """Eight seeds of each arm that has any, both scores, one precision and one machine."""
     table = recorded("averaged_descriptors")
     configs = [DescriptorConfig.from_row(row) for row in table.to_dict("records")]
     assert len({reference.identity(config) for config in configs}) == len(table)
     assert [config.key() for config in configs] == list(table.key)
     scores = [f"{task}{ending}" for task in SCORES["descriptors"] for ending in ("", "_averaged")]
-    assert table[scores].notna().all(axis=None) and table.precision.nunique() == 1
-    assert (table.revision == REVISION).all() and set(table.seed) <= set(SEEDS)
+    assert table[scores].notna().all(axis=None)
+    assert table.precision.nunique() == table.machine.nunique() == 1
+    assert (table.revision == REVISION).all() and (table.averaged == 0.2).all()
+    seeds = table.groupby(["objective", "unit", "standardize"]).seed.agg(sorted)
+    assert len(seeds) == 6 and all(found == list(SEEDS) for found in seeds)
+
+
+def test_hardest_negatives_unit_length_and_normalisation_help_together():
+    asked = [*QUESTIONS["culprit"], *QUESTIONS["normalisation"]]
+    found = answers(recorded("averaged_descriptors"), asked).set_index("contrast")
+    assert (found.seeds == 8).all()
+    assert found.answer.to_dict() == {
+        "hardest negatives over random ones": "open",
+        "unit length over none": "worse",
+        "both over the baseline": "open",
+        "both over hardest negatives": "open",
+        "both over unit length": "better",
+        "all three over the baseline": "better",
+        "all three over those two": "better",
+        "normalisation over none": "open",
+    }
 
 
 def test_a_recipe_without_one_part_is_trained_once_for_both_kinds_of_patches():
