@@ -6,6 +6,7 @@
   matching    match the test photos with changed copies of themselves
   unrelated   match photos of different things: how often is that not noticed?
   graf        match a real pair of photos with a known homography
+  seen        score both baselines on photos that they saw, and on others
   keypoints   find the points of the embedded data sets
 
 `hpkit record WHAT --help` tells more of one.
@@ -147,7 +148,7 @@ def graf(argv: list[str]) -> None:
 def seen(argv: list[str]) -> None:
     """`hpkit record seen`: score both baselines on photos that they saw, and on others.
 
-    Two minutes on one core where the store has the runs of `record reference`.
+    A quarter of an hour on one core where the store has the runs of the fresh seeds.
 
     example:
       hpkit record seen

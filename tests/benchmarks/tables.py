@@ -194,7 +194,7 @@ def shared() -> str:
     seconds = f"{first['median']:.0f} s{busy and ', not a quiet machine'}"
     lines = [["a kernel's own memory at the first figure",
               f"{rows['own at the figure, MB']['max']:.0f} MB at most"],
-             ["after a short training", f"{own['max']:.0f} MB at most"],
+             ["after a short run", f"{own['max']:.0f} MB at most"],
              ["libraries, which all kernels share", f"{libraries:.0f} MB"],
              ["the most that a kernel held, libraries included", f"{peak['max']:.0f} MB"],
              [f"so {CLASS} kernels need, if all have trained", f"{class_of:.0f} GB"],

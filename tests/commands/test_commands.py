@@ -34,7 +34,7 @@ def test_the_help_fits_a_screen_and_names_every_command(capsys):
 def test_every_command_has_a_help_with_an_example(command, capsys):
     assert main([*command.split(), "--help"]) == 0
     told = capsys.readouterr().out
-    assert "example" in told and f"\n  hpkit {command} " in told
+    assert "example" in told and f"\n  hpkit {command}" in told
     assert told.startswith(f"usage: hpkit {command} ")
     assert len(told.splitlines()) <= 34 and max(map(len, told.splitlines())) <= 88
 
