@@ -430,15 +430,16 @@ def test_what_seeing_gains_is_told_and_drawn_for_both_networks(capsys, monkeypat
     monkeypatch.setattr("matplotlib.pyplot.show", lambda: None)
     rows = [{"network": network, "seed": seed, "sequence": f"v_{place}",
              "seen": (seed + place) % 3 == 0,
-             "error": 10 + place + 0.1 * seed - gain * ((seed + place) % 3 == 0)}
-            for network, gain in (("unet", 2.0), ("l2net", 0.0))
+             "error": 10 + step * place + 0.1 * seed - gain * ((seed + place) % 3 == 0)}
+            for network, gain, step in (("unet", 2.0, 1), ("l2net", 1.0, -1))
             for seed in range(6) for place in range(4)]
     show.show_seen(pd.DataFrame(rows))
     unet, l2net = capsys.readouterr().out.splitlines()
-    assert unet == "U-Net, lower by, on what it has seen: +2.000 [+2.000, +2.000]: better"
-    assert l2net.endswith("no difference that matters")
-    left, _ = plt.gcf().axes
-    assert [label.get_text() for label in left.get_yticklabels()] == [f"v_{n}" for n in range(4)]
+    assert unet == "U-Net: lower by 2.000 [2.000, 2.000] on what it has seen"
+    assert l2net == "L2-Net: lower by 1.000 [1.000, 1.000] on what it has seen"
+    left, right = plt.gcf().axes
+    names = [[label.get_text() for label in ax.get_yticklabels()] for ax in (left, right)]
+    assert names == [[f"v_{n}" for n in range(4)], [f"v_{n}" for n in (3, 2, 1, 0)]]  # its own order
     assert sum(len(line.get_xdata()) for line in left.lines) == 24
     plt.close()
 
