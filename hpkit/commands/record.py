@@ -31,7 +31,8 @@ def reference(argv: list[str]) -> None:
     again. Stages: 1 the coursework's tables, 2 learning rates, depth, chance and batch
     sizes, 3 what decides a claim at 4 times the budget, 4 the denoiser's learning
     rates, 5 stage 3 at 16 times, 6 the modifications, 7 the ladder, 8 the best recipe
-    (by itself, with --workers 1 --threads 2), 9 fresh seeds.
+    (by itself, with --workers 1 --threads 2), 9 fresh seeds, 10 a tenth of the best
+    recipe without each of its parts.
 
     example:
       hpkit record reference --workers 2 --stages 1 2

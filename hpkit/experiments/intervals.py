@@ -94,6 +94,7 @@ def gain_of_seeing(table: pd.DataFrame) -> np.ndarray:
     table: seed (of the network), sequence, seen, error. Sequences differ and networks
     differ, so each has a level of its own, and the gain is what is left (least
     squares). The values are a jackknife's over the networks: for `interval`, `answer`.
+    Raises ValueError where it cannot be told: all networks saw the same sequences.
     """
     seeds = table.seed.unique()
     whole = _gain(table)
@@ -104,4 +105,10 @@ def gain_of_seeing(table: pd.DataFrame) -> np.ndarray:
 def _gain(table: pd.DataFrame) -> float:
     levels = pd.get_dummies(table[["seed", "sequence"]].astype(str))
     effects = np.column_stack([table.seen, levels]).astype(float)
-    return -float(np.linalg.lstsq(effects, table.error.to_numpy())[0][0])
+    rank = np.linalg.matrix_rank
+    if rank(effects) == rank(effects[:, 1:]):
+        raise ValueError(
+            f"{table.seed.nunique()} networks saw the same sequences: expected some to "
+            "have seen a sequence that others have not"
+        )
+    return -float(np.linalg.lstsq(effects, table.error.to_numpy(), rcond=None)[0][0])

@@ -383,8 +383,8 @@ def histogram(
             label=name,
             color=COLOURS.get(name),
             edgecolor="0.15",
-            lw=1.2,
-            ls=line,
+            linewidth=1.2,
+            linestyle=line,
             histtype="stepfilled",
         )
     ax.set(xlabel=xlabel, ylabel="density", title=title)
@@ -473,7 +473,8 @@ def compare_arms(
     """A dot per seed, mean and 95 % interval per arm; the coursework's as diamonds.
 
     arms: {name: a score per seed}. diamonds: their name in the legend. They come from
-    other data, and may be another score: their order counts, not their level.
+    other data, and may be another score: their order counts, not their level. The
+    legend is the figure's: see `legend_below`.
     """
     for x, (name, scores) in enumerate(arms.items()):
         label, places = None if x else "one seed", np.full(len(scores), x - 0.12)
@@ -495,14 +496,17 @@ def compare_arms(
 def legend_below(figure: Figure) -> None:
     """One legend for all axes of a figure, below them, in place of an earlier one.
 
-    Inside an axis its markers would look like results.
+    Inside an axis its markers would look like results. An axis with a legend of its own
+    keeps it. The figure needs constrained layout, as `use_style` has it, or the legend
+    covers the labels of the lowest axis.
     """
     for legend in list(figure.legends):
         legend.remove()
     found = {}
     for ax in figure.axes:
-        handles, labels = ax.get_legend_handles_labels()
-        found |= dict(zip(labels, handles, strict=True))
+        if ax.get_legend() is None:
+            handles, labels = ax.get_legend_handles_labels()
+            found |= dict(zip(labels, handles, strict=True))
     below = {"loc": "outside lower center", "ncols": 3, "fontsize": "small"}
     figure.legend(found.values(), found, frameon=False, **below)
 
@@ -644,10 +648,10 @@ def _gains(groups: dict[str, dict[str, pd.Series]]) -> str:
     (start,), tuned, longer, last = (
         [scores.mean() for scores in arms.values()] for arms in groups.values()
     )
+    gain = f"Trained for longer: up to {max(longer) - start:+.2f}." if longer else ""
     return (
         f"The tuned changes: {min(tuned) - start:+.2f} to {max(tuned) - start:+.2f}. "
-        f"Trained for longer: up to {max(longer) - start:+.2f}.\n"
-        f"Other recipes: {min(last) - start:+.2f} to {max(last) - start:+.2f}"
+        f"{gain}\nOther recipes: {min(last) - start:+.2f} to {max(last) - start:+.2f}"
     )
 
 

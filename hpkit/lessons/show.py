@@ -68,9 +68,10 @@ def show_claim(table: pd.DataFrame, name: str) -> None:
 def show_fresh(first: pd.DataFrame, fresh: pd.DataFrame, *names: str) -> None:
     """What fresh seeds answer to these QUESTIONS, beside what the first look saw.
 
-    first, fresh: recorded runs without and with averaged weights. Three bars a
-    question: the first look, the fresh seeds by their last step, and the same runs by
-    their averaged weights. Questions whose runs are not all recorded are only named.
+    first, fresh: recorded runs without and with averaged weights. Up to three bars a
+    question: the first look (where any of its runs is recorded), the fresh seeds by
+    their last step, and the same runs by their averaged weights. Questions whose runs
+    are not all recorded are only named.
     """
     contrasts = [contrast for name in names for contrast in QUESTIONS[name]]
     seen = answers(fresh, contrasts).seeds > 0

@@ -383,6 +383,13 @@ def test_what_seeing_a_photo_gains_is_found_beside_hard_photos_and_good_networks
     assert means[True] > means[False]  # by itself, what was seen looks harder
 
 
+def test_what_seeing_gains_needs_networks_that_saw_different_photos():
+    table = scored_sequences(1.0)
+    alike = table[table.seed % 2 == 1]  # these four have seen the same two
+    with pytest.raises(ValueError, match="4 networks saw the same sequences: expected some to"):
+        gain_of_seeing(alike)
+
+
 def test_noise_widens_the_interval_of_what_seeing_gains():
     values = gain_of_seeing(scored_sequences(0.0, noise=0.5))
     mean, low, high = interval(values)

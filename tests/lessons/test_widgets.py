@@ -283,6 +283,12 @@ def test_arms_are_a_dot_per_seed_an_interval_and_the_coursework():
     assert sorted(shown) == ["its validation error", "mean, 95 % interval", "one seed"]
 
 
+def test_histograms_of_three_have_three_kinds_of_outline():
+    ax = plots.histogram(Figure().subplots(), {name: np.arange(9) for name in "abc"})
+    assert len({patch.get_linestyle() for patch in ax.patches}) == 3
+    assert {patch.get_linewidth() for patch in ax.patches} == {1.2}
+
+
 def test_a_figure_of_several_axes_has_one_legend_with_each_name_once():
     left, right = Figure().subplots(1, 2)
     for ax, diamonds in ((left, "its training error"), (right, "its test error")):
