@@ -10,7 +10,7 @@ from tiny import EMULATED
 from hpkit.experiments.arms import answers, arm, judge, recorded
 from hpkit.experiments.claims import CLAIMS, DENOISER, DESCRIPTOR, QUESTIONS, SEEDS
 from hpkit.experiments.configs import REVISION, DenoiserConfig, DescriptorConfig
-from hpkit.experiments.modifications import TENTH, WITHOUT
+from hpkit.experiments.modifications import WITHOUT
 from hpkit.experiments.runs import run
 from hpkit.record import reference
 
@@ -49,22 +49,21 @@ def test_fresh_runs_are_whole_and_of_one_block():
     assert all(found == list(SEEDS) for found in seeds)
 
 
-def test_fresh_descriptor_runs_are_whole_and_of_one_block():
-    """Eight seeds of each arm that has any, both scores, one precision and one machine."""
+def test_fresh_descriptor_runs_are_whole_and_of_one_block_each():
+    """Eight seeds of each arm that has any, both scores; arms compared are of one machine."""
     table = recorded("averaged_descriptors")
     configs = [DescriptorConfig.from_row(row) for row in table.to_dict("records")]
     assert len({reference.identity(config) for config in configs}) == len(table)
     assert [config.key() for config in configs] == list(table.key)
     scores = [f"{task}{ending}" for task in SCORES["descriptors"] for ending in ("", "_averaged")]
     assert table[scores].notna().all(axis=None)
-    assert table.precision.nunique() == table.machine.nunique() == 1
     assert (table.revision == REVISION).all() and (table.averaged == 0.2).all()
+    blocks = table.groupby("samples")  # the questions, and the recipe without its parts
+    assert (blocks[["precision", "machine"]].nunique() == 1).all(axis=None)
     arms = {}
     for config in configs:
         arms.setdefault(replace(config, seed=0, draw=0), []).append(config.seed)
-    for config, seeds in arms.items():
-        part = config.samples == TENTH.samples  # of the best recipe: three are asked
-        assert sorted(seeds) == list(SEEDS[:3] if part else SEEDS)
+    assert all(sorted(seeds) == list(SEEDS) for seeds in arms.values())
 
 
 def test_hardest_negatives_unit_length_and_normalisation_help_together():
@@ -86,8 +85,8 @@ def test_hardest_negatives_unit_length_and_normalisation_help_together():
 def test_a_recipe_without_one_part_is_trained_once_for_both_kinds_of_patches():
     asked = [config.resolved() for config in reference.configs([10])]
     arms = {(config.key(), config.test_source) for config in asked}
-    assert len(arms) == len(asked) == 3 * 2 * (1 + len(WITHOUT))
-    assert len({key for key, _ in arms}) == 3 * (1 + len(WITHOUT))
+    assert len(arms) == len(asked) == 8 * 2 * (1 + len(WITHOUT))
+    assert len({key for key, _ in arms}) == 8 * (1 + len(WITHOUT))
 
 
 def test_the_questions_on_optimizers_and_depth_have_had_their_first_look():
