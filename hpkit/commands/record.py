@@ -36,6 +36,7 @@ def reference(argv: list[str]) -> None:
 
     example:
       hpkit record reference --workers 2 --stages 1 2
+      hpkit record reference --stages 9 --questions sequences --precision float32
     """
     made = parser(reference.__doc__)
     add = made.add_argument
@@ -44,13 +45,28 @@ def reference(argv: list[str]) -> None:
     threads = {"type": int, "default": 1, "metavar": "N"}
     add("--threads", help="of each worker (default: 1)", **threads)
     add("--device", default="auto", help="auto, cpu or cuda (default: auto)")
+    precision = "auto, float32 or bfloat16; arms that are compared need the same one"
+    add("--precision", default="auto", help=f"{precision} (default: auto)")
     stages = {"type": int, "nargs": "+", "choices": range(1, 11), "metavar": "N"}
     add("--stages", help="1 to 10 (default: all but 8)", **stages)
+    names = {"nargs": "+", "metavar": "NAME"}
+    add("--questions", help="of stage 9, by name (default: all)", **names)
     given = made.parse_args(argv)
+    from hpkit.experiments.claims import QUESTIONS
     from hpkit.record.reference import USUAL, record
 
-    stages = given.stages or USUAL
-    record(stages, given.workers, given.threads, given.device)
+    for name in given.questions or ():
+        if name not in QUESTIONS:
+            expected = ", ".join(QUESTIONS)
+            raise ValueError(f"--questions {name!r}: expected one of {expected}")
+    record(
+        given.stages or USUAL,
+        given.workers,
+        given.threads,
+        given.device,
+        given.precision,
+        given.questions or QUESTIONS,
+    )
 
 
 def clinic(argv: list[str]) -> None:

@@ -353,6 +353,15 @@ QUESTIONS: dict[str, tuple[Contrast, ...]] = {
         matches("all three over those two", a=NORMAL | UNIT | HARD, b=UNIT | HARD),
         matches("normalisation over none", a=NORMAL),
     ),
+    # Asked after both, and before any row of its own: are the two enough?
+    "free length": (
+        matches("hardest negatives on top of normalisation", a=NORMAL | HARD, b=NORMAL),
+        matches(
+            "unit length on top of those two",
+            a=NORMAL | UNIT | HARD,
+            b=NORMAL | HARD,
+        ),
+    ),
     "source": (
         matches("denoised over clean", b={"source": "clean"}),
         matches(

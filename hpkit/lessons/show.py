@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Callable
+from dataclasses import replace
 
 import matplotlib.pyplot as plt
 import pandas as pd
@@ -27,14 +28,16 @@ from hpkit.experiments.claims import (
     WEIGHTS,
     by_weights,
     first_look,
+    matches,
 )
 from hpkit.experiments.intervals import (
+    BETTER,
     OPEN,
     UNANSWERED,
     gain_of_seeing,
     interval,
 )
-from hpkit.experiments.modifications import ladder
+from hpkit.experiments.modifications import TENTH, WITHOUT, ladder
 from hpkit.lessons import plots
 
 
@@ -124,6 +127,34 @@ def show_seen(table: pd.DataFrame) -> None:
             f"{name}: lower by {mean:.3f} [{low:.3f}, {high:.3f}] on what it has seen"
         )
     plt.show()
+
+
+def show_left_out(table: pd.DataFrame) -> None:
+    """What the best recipe loses without each of its parts, at a tenth of its budget.
+
+    table: recorded runs with averaged weights. A row per part, the dearest first: the
+    loss in matching mAP on noisy patches and on clean ones, by the last step.
+    """
+    lost = {}
+    for kind in ("noisy", "clean"):
+        base = replace(TENTH, test_source=kind)
+        asked = [
+            matches(f"without {part}", base=base, b=change)
+            for part, change in WITHOUT.items()
+        ]
+        lost[kind] = answers(table, asked)
+    order = lost["noisy"]["mean"].sort_values(ascending=False).index
+    lost = {kind: rows.loc[order].reset_index() for kind, rows in lost.items()}
+    clear = (lost["noisy"].answer == BETTER).sum()
+    title = f"The whole recipe is better than without {clear} of its {len(order)} parts"
+    _, ax = plt.subplots(figsize=(8.5, 0.6 * len(order) + 1.1))
+    plots.contrasts(
+        ax, lost, xlabel="matching mAP lost (grey: too little)", title=title
+    )
+    plt.show()
+    for kind, rows in lost.items():
+        print(f"Lost on {kind} patches, {rows.seeds.max()} fresh seeds:")
+        print(_in_words(rows))
 
 
 def scorecard(table: pd.DataFrame) -> Markdown:

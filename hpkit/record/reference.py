@@ -209,8 +209,13 @@ def left_out() -> Iterator[Config]:
                 yield varied(TENTH, seed=seed, test_source=test_source, **change)
 
 
-def configs(stages: Iterable[int]) -> Iterator[Config]:
-    """Every run of these stages, in the order in which they are made."""
+def configs(
+    stages: Iterable[int], questions: Iterable[str] = QUESTIONS
+) -> Iterator[Config]:
+    """Every run of these stages, in the order in which they are made.
+
+    questions: the names of those that stage 9 answers.
+    """
     made = {
         1: [arms(TABLES, range(5))],
         2: [arms(MORE, range(3)), chance(), arms(UPDATES, range(3))],
@@ -220,7 +225,7 @@ def configs(stages: Iterable[int]) -> Iterator[Config]:
         6: [modified()],
         7: [rungs()],
         8: [arms({BEST: [{}]}, range(3))],
-        9: [asked(contrasts) for contrasts in QUESTIONS.values()],
+        9: [asked(QUESTIONS[name]) for name in questions],
         10: [left_out()],
     }
     for stage in stages:
@@ -278,13 +283,13 @@ def result(config: Config) -> tuple[Config, dict, pd.DataFrame]:
 
 
 def missing(
-    results: Path, stages: Iterable[int], device: str, threads: int
+    results: Path, asked_for: Iterable[Config], **machine: str | int
 ) -> list[Config]:
-    """The runs of these stages that have no row yet, each once."""
+    """Those of these runs that have no row yet, each once, on this machine."""
     there = {kind: done(results, kind) for kind in FILES}
     todo = []
-    for config in configs(stages):
-        config = replace(config, device=device, threads=threads).resolved()
+    for config in asked_for:
+        config = replace(config, **machine).resolved()
         name = identity(config)
         if name not in there[type(config)]:
             there[type(config)].add(name)
@@ -297,11 +302,14 @@ def record(
     workers: int = 1,
     threads: int = 1,
     device: str = "auto",
+    precision: str = "auto",
+    questions: Iterable[str] = QUESTIONS,
 ) -> None:
     """Make what is missing of these stages, `workers` runs at a time."""
     results = results_folder()
     results.mkdir(exist_ok=True)
-    todo = missing(results, stages, device, threads)
+    machine = {"device": device, "precision": precision, "threads": threads}
+    todo = missing(results, configs(stages, questions), **machine)
     print(f"{len(todo)} runs to make, {workers} at a time", flush=True)
     os.environ["OMP_NUM_THREADS"] = str(threads)  # before a worker imports torch
     spawn = get_context("spawn")

@@ -171,7 +171,7 @@ def test_a_run_that_only_scores_differently_adds_a_row_but_no_second_history(tmp
 
 
 def test_a_run_on_another_machine_is_not_made_again(tmp_path):
-    todo = reference.missing(tmp_path, [3], "cpu", 1)
+    todo = reference.missing(tmp_path, reference.configs([3]), device="cpu", threads=1)
     assert len(set(map(reference.identity, todo))) == len(todo) > 30
     rows = [config.row() | {"precision": "bfloat16", "threads": 2} for config in todo]
     for kind, (name, *_) in reference.FILES.items():
@@ -179,4 +179,4 @@ def test_a_run_on_another_machine_is_not_made_again(tmp_path):
             r for r, config in zip(rows, todo, strict=True) if type(config) is kind
         ]
         pd.DataFrame(table).to_csv(tmp_path / f"{name}.csv", index=False)
-    assert reference.missing(tmp_path, [3], "cpu", 1) == []
+    assert reference.missing(tmp_path, reference.configs([3]), device="cpu", threads=1) == []

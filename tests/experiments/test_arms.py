@@ -131,7 +131,7 @@ def test_a_contrast_has_a_unit(base, score, unit):
 
 
 def test_an_arm_is_its_configuration_whatever_the_machine():
-    rows = pd.concat([table({0: 5.0}), table({1: 6.0}, device="cpu", precision="float32"),
+    rows = pd.concat([table({0: 5.0}), table({1: 6.0}, device="cpu", threads=2),
                       table({0: 7.0}, depth=6), table({2: 8.0}, draw=0), table({0: 4.0})])
     assert list(arm(rows, DENOISER).test_mae) == [5.0, 6.0]  # no copy, no arranged chance
     assert list(arm(rows, DENOISER, depth=6).test_mae) == [7.0]
