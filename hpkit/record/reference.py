@@ -16,7 +16,7 @@ from pathlib import Path
 import pandas as pd
 from tqdm import tqdm
 
-from hpkit.experiments.arms import Contrast, at_scale
+from hpkit.experiments.arms import at_scale
 from hpkit.experiments.claims import (
     ADAPTIVE,
     DENOISER,
@@ -193,8 +193,12 @@ def rungs() -> Iterator[Config]:
     yield from arms({config: [{}] for config in steps}, range(3))
 
 
-def asked(contrasts: Iterable[Contrast]) -> Iterator[Config]:
-    """Both arms of every contrast, for the fresh seeds."""
+def asked(question: str) -> Iterator[Config]:
+    """Both arms of every contrast of a question, for the fresh seeds."""
+    if question not in QUESTIONS:
+        expected = ", ".join(QUESTIONS)
+        raise ValueError(f"no question {question!r}: expected one of {expected}")
+    contrasts = QUESTIONS[question]
     sides = [(c.base, side) for c in contrasts for side in (c.a, c.b)]
     for seed in SEEDS:
         for base, changes in sides:
@@ -225,7 +229,7 @@ def configs(
         6: [modified()],
         7: [rungs()],
         8: [arms({BEST: [{}]}, range(3))],
-        9: [asked(QUESTIONS[name]) for name in questions],
+        9: map(asked, questions),
         10: [left_out()],
     }
     for stage in stages:
