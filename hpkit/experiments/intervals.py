@@ -88,18 +88,19 @@ def first_answer(values: Sequence[float], least: float) -> tuple[str, int]:
     return UNANSWERED, seen
 
 
-def gain_of_seeing(table: pd.DataFrame) -> np.ndarray:
+def gain_of_seeing(table: pd.DataFrame, over: str = "seed") -> np.ndarray:
     """How much lower the error is on what a network has seen: a value per network.
 
     table: seed (of the network), sequence, seen, error. Sequences differ and networks
     differ, so each has a level of its own, and the gain is what is left (least
-    squares). The values are a jackknife's over the networks: for `interval`, `answer`.
+    squares). The values are a jackknife's: for `interval`, `answer`. over: the column
+    that says which networks it leaves out together, where they share their luck.
     Raises ValueError where it cannot be told: all networks saw the same sequences.
     """
-    seeds = table.seed.unique()
+    groups = table[over].unique()
     whole = _gain(table)
-    without = np.array([_gain(table[table.seed != seed]) for seed in seeds])
-    return len(seeds) * whole - (len(seeds) - 1) * without
+    without = np.array([_gain(table[table[over] != group]) for group in groups])
+    return len(groups) * whole - (len(groups) - 1) * without
 
 
 def _gain(table: pd.DataFrame) -> float:

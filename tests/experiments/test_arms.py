@@ -379,6 +379,8 @@ def scored_sequences(gain, noise=0.0):
 def test_what_seeing_a_photo_gains_is_found_beside_hard_photos_and_good_networks():
     table = scored_sequences(0.7)
     assert gain_of_seeing(table) == pytest.approx([0.7] * 8)
+    pairs = table.assign(pair=table.seed // 2)
+    assert gain_of_seeing(pairs, over="pair") == pytest.approx([0.7] * 4)
     means = table.groupby("seen").error.mean()
     assert means[True] > means[False]  # by itself, what was seen looks harder
 
