@@ -36,7 +36,7 @@ def reference(argv: list[str]) -> None:
 
     example:
       hpkit record reference --workers 2 --stages 1 2
-      hpkit record reference --stages 9 --questions sequences --precision float32
+      hpkit record reference --questions sequences 'batch size'
     """
     made = parser(reference.__doc__)
     add = made.add_argument
@@ -45,16 +45,16 @@ def reference(argv: list[str]) -> None:
     threads = {"type": int, "default": 1, "metavar": "N"}
     add("--threads", help="of each worker (default: 1)", **threads)
     add("--device", default="auto", help="auto, cpu or cuda (default: auto)")
-    precision = "auto, float32 or bfloat16; arms that are compared need the same one"
-    add("--precision", default="auto", help=f"{precision} (default: auto)")
     stages = {"type": int, "nargs": "+", "choices": range(1, 11), "metavar": "N"}
     add("--stages", help="1 to 10 (default: all but 8)", **stages)
     names = {"nargs": "+", "metavar": "NAME"}
-    add("--questions", help="of stage 9, by name (default: all)", **names)
+    add("--questions", help="only these of stage 9, such as 'batch size'", **names)
     given = made.parse_args(argv)
+    if given.questions and given.stages not in (None, [9]):
+        made.error("--questions are of stage 9: expected no other --stages")
     from hpkit.record.reference import QUESTIONS, USUAL, record
 
-    given.stages = given.stages or USUAL
+    given.stages = given.stages or ([9] if given.questions else USUAL)
     given.questions = given.questions or QUESTIONS
     record(**vars(given))
 

@@ -342,22 +342,24 @@ QUESTIONS: dict[str, tuple[Contrast, ...]] = {
     "depth": _between(denoises, "depth", (8, 4), label="depth {}"),
     "culprit": (
         matches("hardest negatives over random ones", a=HARD),
-        matches("unit length over none", a=UNIT),
-        matches("both over the baseline", a=UNIT | HARD),
-        matches("both over hardest negatives", a=UNIT | HARD, b=HARD),
-        matches("both over unit length", a=UNIT | HARD, b=UNIT),
+        matches("length 1 over none", a=UNIT),
+        matches("length 1 and hardest over neither", a=UNIT | HARD),
+        matches("length 1 and hardest over hardest", a=UNIT | HARD, b=HARD),
+        matches("length 1 and hardest over length 1", a=UNIT | HARD, b=UNIT),
     ),
     # Asked after the culprit's answer, and before any row of these.
     "normalisation": (
         matches("all three over the baseline", a=NORMAL | UNIT | HARD),
-        matches("all three over those two", a=NORMAL | UNIT | HARD, b=UNIT | HARD),
-        matches("normalisation over none", a=NORMAL),
-    ),
-    # Asked after both, and before any row of its own: are the two enough?
-    "free length": (
-        matches("hardest negatives on top of normalisation", a=NORMAL | HARD, b=NORMAL),
         matches(
-            "unit length on top of those two",
+            "all three over length 1 and hardest", a=NORMAL | UNIT | HARD, b=UNIT | HARD
+        ),
+        matches("normalised over not", a=NORMAL),
+    ),
+    # Asked after the answers to both, and before any row of these.
+    "free length": (
+        matches("normalised and hardest over normalised", a=NORMAL | HARD, b=NORMAL),
+        matches(
+            "all three over normalised and hardest",
             a=NORMAL | UNIT | HARD,
             b=NORMAL | HARD,
         ),

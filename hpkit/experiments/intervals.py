@@ -89,12 +89,13 @@ def first_answer(values: Sequence[float], least: float) -> tuple[str, int]:
 
 
 def gain_of_seeing(table: pd.DataFrame, over: str = "seed") -> np.ndarray:
-    """How much lower the error is on what a network has seen: a value per network.
+    """How much lower the error is on what a network has seen: a value per group.
 
     table: seed (of the network), sequence, seen, error. Sequences differ and networks
     differ, so each has a level of its own, and the gain is what is left (least
     squares). The values are a jackknife's: for `interval`, `answer`. over: the column
-    that says which networks it leaves out together, where they share their luck.
+    of the groups that it leaves out, of about the same size: "seed", each network by
+    itself, or one whose networks share their luck.
     Raises ValueError where it cannot be told: all networks saw the same sequences.
     """
     groups = table[over].unique()

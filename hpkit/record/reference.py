@@ -58,19 +58,16 @@ HISTORY = ["key", "epoch", "loss", "val_loss", "seconds"]
 
 # --- the stages ---------------------------------------------------------------------
 
-STAGES = {
-    1: "the coursework's tables at 5 seeds",
-    2: "the descriptor's learning rates, deep networks, chance, batch sizes at equal "
-    "updates",
-    3: "the arms that decide a claim, at 4 times the budget",
-    4: "the denoiser's learning rates",
-    5: "stage 3 at 16 times, then with more seeds",
-    6: "the modifications",
-    7: "the ladder up to the best recipe",
-    8: "the best recipe, which is timed: by itself, --workers 1 --threads 2",
-    9: "what is asked of 8 fresh seeds, question by question, with averaged weights",
-    10: "a tenth of the best recipe, whole and without each of its parts",
-}
+# 1 the coursework's tables at 5 seeds
+# 2 the descriptor's learning rates, deep networks, chance, batch sizes at equal updates
+# 3 the arms that decide a claim, at 4 times the budget
+# 4 the denoiser's learning rates
+# 5 stage 3 at 16 times, then with more seeds
+# 6 the modifications
+# 7 the ladder up to the best recipe
+# 8 the best recipe, which is timed: by itself, --workers 1 --threads 2
+# 9 what is asked of 8 fresh seeds, question by question, with averaged weights
+# 10 a tenth of the best recipe, whole and without each of its parts
 USUAL = (1, 2, 3, 4, 5, 6, 7, 9, 10)  # stages; the eighth wants the machine for itself
 
 INITS = [{"init": name} for name in INITIALIZERS if name != "he_normal"]
@@ -194,7 +191,10 @@ def rungs() -> Iterator[Config]:
 
 
 def asked(question: str) -> Iterator[Config]:
-    """Both arms of every contrast of a question, for the fresh seeds."""
+    """Both arms of every contrast of a question, for the fresh seeds.
+
+    In float32: runs are compared in one precision only, and the first had no other.
+    """
     if question not in QUESTIONS:
         expected = ", ".join(QUESTIONS)
         raise ValueError(f"no question {question!r}: expected one of {expected}")
@@ -202,15 +202,16 @@ def asked(question: str) -> Iterator[Config]:
     sides = [(c.base, side) for c in contrasts for side in (c.a, c.b)]
     for seed in SEEDS:
         for base, changes in sides:
-            yield varied(base, seed=seed, **changes)
+            yield varied(base, seed=seed, precision="float32", **changes)
 
 
 def left_out() -> Iterator[Config]:
     """A tenth of the best recipe, whole and without each part: clean and noisy."""
+    tenth = replace(TENTH, precision="bfloat16")  # as the first runs had it
     for seed in SEEDS:
         for test_source in ("noisy", "clean"):  # trained once: see Config.key
             for change in ({}, *WITHOUT.values()):
-                yield varied(TENTH, seed=seed, test_source=test_source, **change)
+                yield varied(tenth, seed=seed, test_source=test_source, **change)
 
 
 def configs(
@@ -218,7 +219,7 @@ def configs(
 ) -> Iterator[Config]:
     """Every run of these stages, in the order in which they are made.
 
-    questions: the names of those that stage 9 answers.
+    questions: names of QUESTIONS, which stage 9 answers; ValueError for another name.
     """
     made = {
         1: [arms(TABLES, range(5))],
@@ -287,13 +288,13 @@ def result(config: Config) -> tuple[Config, dict, pd.DataFrame]:
 
 
 def missing(
-    results: Path, asked_for: Iterable[Config], **machine: str | int
+    results: Path, runs: Iterable[Config], device: str, threads: int
 ) -> list[Config]:
-    """Those of these runs that have no row yet, each once, on this machine."""
+    """Those of these runs that have no row yet, each once."""
     there = {kind: done(results, kind) for kind in FILES}
     todo = []
-    for config in asked_for:
-        config = replace(config, **machine).resolved()
+    for config in runs:
+        config = replace(config, device=device, threads=threads).resolved()
         name = identity(config)
         if name not in there[type(config)]:
             there[type(config)].add(name)
@@ -306,14 +307,15 @@ def record(
     workers: int = 1,
     threads: int = 1,
     device: str = "auto",
-    precision: str = "auto",
     questions: Iterable[str] = QUESTIONS,
 ) -> None:
-    """Make what is missing of these stages, `workers` runs at a time."""
+    """Make what is missing of these stages, `workers` runs at a time.
+
+    questions: as `configs` takes them.
+    """
     results = results_folder()
     results.mkdir(exist_ok=True)
-    machine = {"device": device, "precision": precision, "threads": threads}
-    todo = missing(results, configs(stages, questions), **machine)
+    todo = missing(results, configs(stages, questions), device, threads)
     print(f"{len(todo)} runs to make, {workers} at a time", flush=True)
     os.environ["OMP_NUM_THREADS"] = str(threads)  # before a worker imports torch
     spawn = get_context("spawn")

@@ -170,17 +170,28 @@ def test_a_run_that_only_scores_differently_adds_a_row_but_no_second_history(tmp
     assert kept.epoch.tolist() == [1, 2] and (kept.seconds == 6.5).all()
 
 
-def test_a_question_is_recorded_by_name_in_the_precision_that_was_asked_for(tmp_path):
-    asked = [*reference.configs([9], ["depth"])]
-    assert {config.depth for config in asked} == {4, 8} and len(asked) == 16
-    todo = reference.missing(tmp_path, asked, device="cpu", precision="bfloat16", threads=1)
-    assert [config.precision for config in todo] == ["bfloat16"] * 16
+@pytest.mark.parametrize(("options", "stages", "questions"), [
+    ([], reference.USUAL, reference.QUESTIONS),
+    (["--stages", "1", "2"], [1, 2], reference.QUESTIONS),
+    (["--questions", "depth", "batch size"], [9], ["depth", "batch size"])])
+def test_what_is_recorded_is_what_was_asked_for(options, stages, questions, monkeypatch):
+    made = []
+    monkeypatch.setattr(reference, "record", lambda **given: made.append(given))
+    assert main(["record", "reference", "--device", "cpu", "--workers", "3", *options]) == 0
+    assert made == [{"stages": stages, "questions": questions, "device": "cpu", "workers": 3,
+                     "threads": 1}]
+
+
+def test_the_runs_of_a_question_have_one_precision_on_any_machine(tmp_path):
+    todo = reference.missing(tmp_path, reference.configs([9], ["depth"]), "cpu", 1)
+    assert {config.depth for config in todo} == {4, 8} and len(todo) == 16
+    assert {config.precision for config in todo} == {"float32"}
     with pytest.raises(ValueError, match="no question 'width': expected one of optimizers, depth"):
-        [*reference.configs([9], ["width"])]
+        list(reference.configs([9], ["width"]))
 
 
 def test_a_run_on_another_machine_is_not_made_again(tmp_path):
-    todo = reference.missing(tmp_path, reference.configs([3]), device="cpu", threads=1)
+    todo = reference.missing(tmp_path, reference.configs([3]), "cpu", 1)
     assert len(set(map(reference.identity, todo))) == len(todo) > 30
     rows = [config.row() | {"precision": "bfloat16", "threads": 2} for config in todo]
     for kind, (name, *_) in reference.FILES.items():
@@ -188,4 +199,4 @@ def test_a_run_on_another_machine_is_not_made_again(tmp_path):
             r for r, config in zip(rows, todo, strict=True) if type(config) is kind
         ]
         pd.DataFrame(table).to_csv(tmp_path / f"{name}.csv", index=False)
-    assert reference.missing(tmp_path, reference.configs([3]), device="cpu", threads=1) == []
+    assert reference.missing(tmp_path, reference.configs([3]), "cpu", 1) == []

@@ -74,15 +74,15 @@ def test_normalisation_and_hardest_negatives_help_and_unit_length_does_not():
     assert (found.seeds == 8).all()
     assert found.answer.to_dict() == {
         "hardest negatives over random ones": "open",
-        "unit length over none": "worse",
-        "both over the baseline": "open",
-        "both over hardest negatives": "open",
-        "both over unit length": "better",
+        "length 1 over none": "worse",
+        "length 1 and hardest over neither": "open",
+        "length 1 and hardest over hardest": "open",
+        "length 1 and hardest over length 1": "better",
         "all three over the baseline": "better",
-        "all three over those two": "better",
-        "normalisation over none": "better",
-        "hardest negatives on top of normalisation": "better",
-        "unit length on top of those two": "worse",
+        "all three over length 1 and hardest": "better",
+        "normalised over not": "better",
+        "normalised and hardest over normalised": "better",
+        "all three over normalised and hardest": "worse",
     }
 
 

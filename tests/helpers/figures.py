@@ -86,7 +86,7 @@ def worth() -> Figure:
     test = side(DESCRIPTOR.resolved(), "test")
     tasks = tasks_for(test, DESCRIPTOR.pairs, DESCRIPTOR.queries, DESCRIPTOR.distractors)
     rootsift = evaluate(describe(baselines.rootsift, test["noisy"]), tasks).matching
-    return show.show_worth(recorded("descriptors"), rootsift)
+    return show.show_worth(recorded("descriptors"), recorded("averaged_descriptors"), rootsift)
 
 
 def peers() -> Figure:
@@ -136,7 +136,8 @@ FIGURES = {
     "match.png": (match, lambda: (WEIGHTS / "descriptor.safetensors").read_bytes()),
     "worth.png": (worth, lambda: "".join(
         map(inspect.getsource, (show.show_worth, plots.worth))
-    ).encode() + (FOLDER.parent / "results" / "descriptors.csv").read_bytes()),
+    ).encode() + b"".join((FOLDER.parent / "results" / f"{name}.csv").read_bytes()
+                          for name in ("descriptors", "averaged_descriptors"))),
     "peers.png": (peers, lambda: inspect.getsource(peer_tables).encode() + b"".join(
         (FOLDER.parent / "results" / f"{name}.csv").read_bytes()
         for name in ("peers", "peer_pairs"))),
