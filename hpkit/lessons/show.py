@@ -154,7 +154,7 @@ def show_left_out(table: pd.DataFrame) -> None:
     order = found["noisy"]["mean"].sort_values(ascending=False).index
     lost = {kind: rows.loc[order].reset_index() for kind, rows in found.items()}
     noisy = lost["noisy"].answer
-    title = f"Of {len(order)} parts {(noisy == 'missed').sum()} are missed"
+    title = f"{(noisy == 'missed').sum()} of {len(order)} parts are missed"
     _, ax = plt.subplots(figsize=(8.5, 0.6 * len(order) + 1.1))
     plots.contrasts(ax, lost, xlabel="matching mAP lost without it", title=title)
     plt.show()

@@ -8,9 +8,16 @@ import pytest
 from tiny import EMULATED
 
 from hpkit.experiments.arms import answers, arm, judge, recorded
-from hpkit.experiments.claims import CLAIMS, DENOISER, DESCRIPTOR, QUESTIONS, SEEDS
+from hpkit.experiments.claims import (
+    CLAIMS,
+    DENOISER,
+    DESCRIPTOR,
+    QUESTIONS,
+    SEEDS,
+    matches,
+)
 from hpkit.experiments.configs import REVISION, DenoiserConfig, DescriptorConfig
-from hpkit.experiments.modifications import WITHOUT
+from hpkit.experiments.modifications import TENTH, WITHOUT
 from hpkit.experiments.runs import run
 from hpkit.record import reference
 
@@ -84,6 +91,17 @@ def test_normalisation_and_hardest_negatives_help_and_unit_length_does_not():
         "normalised and hardest over normalised": "better",
         "all three over normalised and hardest": "worse",
     }
+
+
+def test_what_the_best_recipe_loses_without_each_part():
+    for kind in ("noisy", "clean"):
+        base = replace(TENTH, test_source=kind)
+        asked = [matches(part, base=base, b=change) for part, change in WITHOUT.items()]
+        found = answers(recorded("averaged_descriptors"), asked).set_index("contrast")
+        assert (found.seeds == 8).all()
+        missed = found.answer[found.answer == "better"].index
+        assert set(missed) == {"the other normalisations", "hardest negatives", "unit length",
+                               "AdamW, warm-up, decay"}
 
 
 def test_a_recipe_without_one_part_is_trained_once_for_both_kinds_of_patches():

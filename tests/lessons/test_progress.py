@@ -426,6 +426,28 @@ def test_without_a_first_look_only_fresh_seeds_are_drawn(monkeypatch):
     plt.close()
 
 
+def test_what_the_best_recipe_loses_without_each_part_is_told_and_drawn(capsys, monkeypatch):
+    monkeypatch.setattr("matplotlib.pyplot.show", lambda: None)
+    show.show_left_out(arms.recorded("averaged_descriptors"))
+    words, ax = capsys.readouterr().out, plt.gca()
+    rows = [label.get_text() for label in ax.get_yticklabels()]
+    assert rows[0] == "the other normalisations" and rows[-1] == "flips, turns, inversion"
+    assert words.count(" patches, 8 fresh seeds, lost without:\n") == 2
+    first, last = (next(line for line in words.splitlines() if row in line)
+                   for row in (rows[0], rows[-1]))
+    assert first.endswith(": missed (ahead in 8 of 8)")
+    assert last.endswith(": better without (ahead in 0 of 8)")
+    assert (ax.get_title("left") or ax.get_title()) == "4 of 9 parts are missed"
+    plt.close()
+
+
+def test_a_recipe_is_not_taken_apart_by_too_few_seeds(capsys):
+    table = arms.recorded("averaged_descriptors")
+    show.show_left_out(table[(table.seed != 107) | (table.data != "photos")])
+    assert capsys.readouterr().out == "Too few seeds are recorded yet.\n"
+    assert not plt.get_fignums()
+
+
 def test_what_seeing_gains_is_told_and_drawn_for_both_networks(capsys, monkeypatch):
     monkeypatch.setattr("matplotlib.pyplot.show", lambda: None)
     rows = [{"network": network, "seed": seed, "sequence": f"v_{place}",
