@@ -1,7 +1,7 @@
 """What a cell shows in one call: source code, a claim, the answers of fresh seeds."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 import matplotlib.pyplot as plt
@@ -83,20 +83,33 @@ def show_fresh(first: pd.DataFrame, fresh: pd.DataFrame, *names: str) -> None:
     their last step, and the same runs by their averaged weights. Questions whose runs
     are not all recorded are only named.
     """
-    contrasts = [contrast for name in names for contrast in QUESTIONS[name]]
-    seen = answers(fresh, contrasts).seeds > 0
-    asked = [contrast for contrast, there in zip(contrasts, seen, strict=True) if there]
+    asked, waiting = _by_looks(fresh, names)
     if asked:
         _draw_fresh(first, fresh, asked)
-    waiting = [c.name for c in contrasts if c not in asked]
     if waiting:
-        print(f"Too few seeds are recorded yet for: {', '.join(waiting)}.")
+        named = ", ".join(contrast.name for contrast in waiting)
+        print(f"Too few seeds are recorded yet for: {named}.")
+
+
+def _by_looks(
+    fresh: pd.DataFrame, names: Iterable[str]
+) -> tuple[list[Contrast], list[Contrast]]:
+    """The contrasts of these QUESTIONS that have enough fresh seeds, and the others."""
+    contrasts = [contrast for name in names for contrast in QUESTIONS[name]]
+    seeds = answers(fresh, contrasts).seeds
+    asked = [c for c, seen in zip(contrasts, seeds, strict=True) if seen]
+    return asked, [c for c in contrasts if c not in asked]
+
+
+def _at_first(first: pd.DataFrame, asked: list[Contrast]) -> pd.DataFrame:
+    """The answers of the first look to the same questions, a row each."""
+    return judge(first, Claim("", "", "", "", tuple(map(first_look, asked))))
 
 
 def _draw_fresh(
     first: pd.DataFrame, fresh: pd.DataFrame, asked: list[Contrast]
 ) -> None:
-    before = judge(first, Claim("", "", "", "", tuple(map(first_look, asked))))
+    before = _at_first(first, asked)
     last, averaged = (
         answers(fresh, [by_weights(contrast, weights) for contrast in asked])
         for weights in WEIGHTS
@@ -113,6 +126,42 @@ def _draw_fresh(
     plt.show()
     print(f"{last.seeds.max()} fresh seeds, by the last step:\n{_in_words(last)}")
     print(f"The same runs, by their averaged weights:\n{_in_words(averaged)}")
+
+
+def show_replication(first: pd.DataFrame, fresh: pd.DataFrame, *names: str) -> None:
+    """Do the first look's answers to these QUESTIONS come out again?
+
+    first, fresh: as in `show_fresh`. Two bars for every question that was asked twice,
+    by the last step, and a sentence that counts the answers.
+    """
+    asked, _ = _by_looks(fresh, names)
+    asked = [c for c in asked if _at_first(first, [c]).seeds.any()]
+    if not asked:
+        print("None of these was asked twice.")
+        return
+    before, last = _at_first(first, asked), answers(fresh, asked)
+    bars = {"first look, 5 seeds": before, "fresh seeds": last}
+    answered = before.answer != UNANSWERED
+    again = (answered & (before.answer == last.answer)).sum()
+    title = f"{again} of {answered.sum()} answers come out again"
+    _, ax = plt.subplots(figsize=(8.5, 0.5 * len(asked) + 1.1))
+    plots.contrasts(ax, bars, xlabel=_lead(last.unit[0]), title=title)
+    plt.show()
+    print(_replicated(before.answer, last.answer))
+
+
+def _replicated(before: pd.Series, last: pd.Series) -> str:
+    """How many answers came out again, opened or turned, and what was open before."""
+    answered, opened = before != UNANSWERED, last == UNANSWERED
+    same = before == last
+    return (
+        f"first look: {answered.sum()} answers, {(~answered).sum()} open questions\n"
+        f"  of the answers now: {(answered & same).sum()} the same, "
+        f"{(answered & opened).sum()} open, "
+        f"{(answered & ~opened & ~same).sum()} different\n"
+        f"  of the open questions now: {(~answered & ~opened).sum()} answered, "
+        f"{(~answered & opened).sum()} open"
+    )
 
 
 def show_seen(table: pd.DataFrame) -> None:

@@ -426,6 +426,30 @@ def test_without_a_first_look_only_fresh_seeds_are_drawn(monkeypatch):
     plt.close()
 
 
+def test_it_counts_which_of_the_first_answers_come_out_again(capsys, monkeypatch):
+    monkeypatch.setattr("matplotlib.pyplot.show", lambda: None)
+    first = arms.recorded("denoisers")
+    show.show_replication(first, fresh_runs(range(100, 108)), "depth", "sequences")
+    ax = plt.gca()
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["depth 8 over depth 4"]
+    assert (ax.get_title("left") or ax.get_title()) == "1 of 1 answers come out again"
+    assert len(ax.get_legend().get_texts()) == 2
+    show.show_replication(first, fresh_runs(range(100, 108), gain=-1), "depth")
+    plt.close("all")
+    words = capsys.readouterr().out
+    assert words.count("first look: 1 answers, 0 open questions\n") == 2
+    assert words.count("  of the open questions now: 0 answered, 0 open\n") == 2
+    now = [line for line in words.splitlines() if "of the answers now" in line]
+    assert now == ["  of the answers now: 1 the same, 0 open, 0 different",
+                   "  of the answers now: 0 the same, 0 open, 1 different"]
+
+
+def test_what_nobody_asked_twice_is_not_drawn(capsys):
+    show.show_replication(arms.recorded("denoisers").iloc[:0], fresh_runs(range(100, 108)), "depth")
+    assert capsys.readouterr().out == "None of these was asked twice.\n"
+    assert not plt.get_fignums()
+
+
 def test_what_the_best_recipe_loses_without_each_part_is_told_and_drawn(capsys, monkeypatch):
     monkeypatch.setattr("matplotlib.pyplot.show", lambda: None)
     show.show_left_out(arms.recorded("averaged_descriptors"))
