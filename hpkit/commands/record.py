@@ -28,11 +28,13 @@ def reference(argv: list[str]) -> None:
     """`hpkit record reference`: train what the book's tables and verdicts rest on.
 
     It takes hours and may be stopped at any time: a row that is there is not made
-    again. Stages: 1 the coursework's tables, 2 learning rates, depth, chance and batch
-    sizes, 3 what decides a claim at 4 times the budget, 4 the denoiser's learning
-    rates, 5 stage 3 at 16 times, 6 the modifications, 7 the ladder, 8 the best recipe
-    (by itself, with --workers 1 --threads 2), 9 fresh seeds, 10 a tenth of the best
-    recipe without each of its parts.
+    again. Stages: 1 the coursework's tables at 5 seeds, 2 the descriptor's learning
+    rates, deep networks, chance, batch sizes at equal updates, 3 what decides a claim
+    at 4 times the budget, 4 the denoiser's learning rates, 5 stage 3 at 16 times, then
+    with more seeds, 6 the modifications, 7 the ladder up to the best recipe, 8 the best
+    recipe (timed, so by itself, with --workers 1 --threads 2), 9 what is asked of 8
+    fresh seeds, question by question, 10 a tenth of the best recipe, whole and without
+    each of its parts.
 
     example:
       hpkit record reference --workers 2 --stages 1 2

@@ -87,8 +87,11 @@ def show_fresh(first: pd.DataFrame, fresh: pd.DataFrame, *names: str) -> None:
     if asked:
         _draw_fresh(first, fresh, asked)
     if waiting:
-        named = ", ".join(contrast.name for contrast in waiting)
-        print(f"Too few seeds are recorded yet for: {named}.")
+        print(_too_few(contrast.name for contrast in waiting))
+
+
+def _too_few(names: Iterable[str]) -> str:
+    return f"Too few seeds are recorded yet for: {', '.join(names)}."
 
 
 def _by_looks(
@@ -197,8 +200,9 @@ def show_left_out(table: pd.DataFrame) -> None:
         base = replace(TENTH, test_source=kind)
         asked = [matches(part, base=base, b=change) for part, change in WITHOUT.items()]
         found[kind] = answers(table, asked).replace({"answer": MISSED})
-    if not (found["noisy"].seeds * found["clean"].seeds).all():
-        print("Too few seeds are recorded yet.")
+    few = ~(found["noisy"].seeds * found["clean"].seeds).astype(bool)
+    if few.any():
+        print(_too_few(found["noisy"].contrast[few]))
         return
     order = found["noisy"]["mean"].sort_values(ascending=False).index
     lost = {kind: rows.loc[order].reset_index() for kind, rows in found.items()}

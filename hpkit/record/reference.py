@@ -58,16 +58,7 @@ HISTORY = ["key", "epoch", "loss", "val_loss", "seconds"]
 
 # --- the stages ---------------------------------------------------------------------
 
-# 1 the coursework's tables at 5 seeds
-# 2 the descriptor's learning rates, deep networks, chance, batch sizes at equal updates
-# 3 the arms that decide a claim, at 4 times the budget
-# 4 the denoiser's learning rates
-# 5 stage 3 at 16 times, then with more seeds
-# 6 the modifications
-# 7 the ladder up to the best recipe
-# 8 the best recipe, which is timed: by itself, --workers 1 --threads 2
-# 9 what is asked of 8 fresh seeds, question by question, with averaged weights
-# 10 a tenth of the best recipe, whole and without each of its parts
+# `hpkit record reference --help` says what each is.
 USUAL = (1, 2, 3, 4, 5, 6, 7, 9, 10)  # stages; the eighth wants the machine for itself
 
 INITS = [{"init": name} for name in INITIALIZERS if name != "he_normal"]

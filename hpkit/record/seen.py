@@ -62,18 +62,34 @@ def rows(
             yield row | {"seen": seen, "error": error}
 
 
+def both(seed: int, patches: PatchSet) -> Iterator[dict]:
+    """The rows of a seed's U-Net and L2-Net, trained where the store has none.
+
+    In float32, as the fresh seeds were trained (see `reference.asked`).
+    """
+    base = replace(DESCRIPTOR, averaged=0.2, threads=1, precision="float32")
+    descriptor = run(replace(base, seed=seed))
+    denoiser = run(descriptor.config.denoiser())
+    l2net, unet = descriptor.model(), denoiser.model()
+    told = {"precision": denoiser.config.precision}
+    errors = denoiser_errors(unet, patches)
+    losses = descriptor_losses(l2net, unet, patches, descriptor.config)
+    for row in rows("unet", denoiser.config, patches.names, errors):
+        yield row | told
+    for row in rows("l2net", descriptor.config, patches.names, losses):
+        yield row | told
+
+
 def record() -> None:
-    """Train what the store does not have, and write results/seen.csv."""
-    patches, made = load(DESCRIPTOR.data).train, []
-    names = patches.names
-    for seed in SEEDS:
-        descriptor = run(replace(DESCRIPTOR, averaged=0.2, threads=1, seed=seed))
-        denoiser = run(descriptor.config.denoiser())
-        l2net, unet = descriptor.model(), denoiser.model()
-        made += rows("unet", denoiser.config, names, denoiser_errors(unet, patches))
-        losses = descriptor_losses(l2net, unet, patches, descriptor.config)
-        made += rows("l2net", descriptor.config, names, losses)
+    """Add the seeds that results/seen.csv does not have, each as soon as it is made."""
+    path = results_folder() / "seen.csv"
+    patches = load(DESCRIPTOR.data).train
     version = data_set(DESCRIPTOR.data).version()
-    told = {"precision": denoiser.config.precision, "data_version": version}
-    table = pd.DataFrame(made).assign(**told)
-    write_table(results_folder() / "seen.csv", table, float_format="%.5g")
+    table = pd.read_csv(path) if path.exists() else pd.DataFrame({"data_version": []})
+    table = table[table.data_version == version]
+    for seed in SEEDS:
+        if "seed" in table and seed in table.seed.to_numpy():
+            continue
+        made = pd.DataFrame(both(seed, patches)).assign(data_version=version)
+        table = pd.concat([table, made])[list(made)]
+        write_table(path, table, float_format="%.5g")

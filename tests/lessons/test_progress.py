@@ -468,7 +468,7 @@ def test_what_the_best_recipe_loses_without_each_part_is_told_and_drawn(capsys, 
 def test_a_recipe_is_not_taken_apart_by_too_few_seeds(capsys):
     table = arms.recorded("averaged_descriptors")
     show.show_left_out(table[(table.seed != 107) | (table.data != "photos")])
-    assert capsys.readouterr().out == "Too few seeds are recorded yet.\n"
+    assert capsys.readouterr().out == "Too few seeds are recorded yet for: scenes.\n"
     assert not plt.get_fignums()
 
 

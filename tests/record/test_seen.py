@@ -1,6 +1,9 @@
 """Each photo is scored under networks that trained on it, and under others."""
 
+from types import SimpleNamespace
+
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -45,6 +48,38 @@ def test_a_sequence_whose_photo_was_half_seen_has_no_row(patches):
     strangers = {photo_of(row["sequence"]) for row in made if not row["seen"]}
     assert strangers.isdisjoint({photo_of(name) for name in trained})
     assert all(patches.names[row["error"]] == row["sequence"] for row in made)
+
+
+def test_an_interrupted_recording_keeps_its_seeds_and_goes_on(monkeypatch, tmp_path, patches):
+    asked = []
+
+    def rows_of(seed, _):
+        if seed == SEEDS[2] and len(asked) < 3:
+            asked.append(seed)
+            raise KeyboardInterrupt
+        asked.append(seed)
+        yield {"network": "unet", "seed": seed, "sequence": "i_moon", "seen": True, "error": 1 / 3}
+
+    monkeypatch.setattr(seen, "both", rows_of)
+    monkeypatch.setattr(seen, "load", lambda name: SimpleNamespace(train=patches))
+    monkeypatch.setattr(seen, "results_folder", lambda: tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        seen.record()
+    assert list(pd.read_csv(tmp_path / "seen.csv").seed) == list(SEEDS[:2])
+    seen.record()
+    assert asked == [*SEEDS[:3], *SEEDS[2:]]
+    table = pd.read_csv(tmp_path / "seen.csv")
+    assert list(table.seed) == list(SEEDS) and set(table.error) == {0.33333}
+
+
+def test_rows_of_other_patches_are_made_again(monkeypatch, tmp_path, patches):
+    row = {"network": "unet", "seed": SEEDS[0], "sequence": "i_moon", "seen": True, "error": 1}
+    pd.DataFrame([row | {"data_version": "photos-v0"}]).to_csv(tmp_path / "seen.csv", index=False)
+    monkeypatch.setattr(seen, "both", lambda seed, _: [row | {"seed": seed, "error": 2}])
+    monkeypatch.setattr(seen, "load", lambda name: SimpleNamespace(train=patches))
+    monkeypatch.setattr(seen, "results_folder", lambda: tmp_path)
+    seen.record()
+    assert set(pd.read_csv(tmp_path / "seen.csv").error) == {2}
 
 
 def test_the_recorded_table_is_whole():
