@@ -178,6 +178,11 @@ def differences(table: pd.DataFrame, contrast: Contrast, times: int = 1) -> np.n
 
     times: one of SCALES.
     """
+    return _gains(table, contrast, times).to_numpy(float)
+
+
+def _gains(table: pd.DataFrame, contrast: Contrast, times: int = 1) -> pd.Series:
+    """`differences`, by seed."""
     scale = at_scale(contrast.base, times)
     first = arm(table, contrast.base, **(scale | contrast.a))
     second = arm(table, contrast.base, **(scale | contrast.b))
@@ -186,7 +191,13 @@ def differences(table: pd.DataFrame, contrast: Contrast, times: int = 1) -> np.n
     score_b = contrast.score_b or contrast.score
     gain = both[f"{contrast.score}_a"] - both[f"{score_b}_b"]
     gain = -gain if contrast.lower_is_better else gain
-    return gain.dropna().to_numpy(float)
+    return gain.dropna()
+
+
+def _by_fold(gain: pd.Series, base: Config) -> np.ndarray:
+    """A value per left-out fold: the mean over the seeds that left out the same."""
+    fold = gain.index % base.folds if base.folds else gain.index
+    return gain.groupby(fold).mean().to_numpy(float)
 
 
 def answers(table: pd.DataFrame, contrasts: Iterable[Contrast]) -> pd.DataFrame:
@@ -194,11 +205,14 @@ def answers(table: pd.DataFrame, contrasts: Iterable[Contrast]) -> pd.DataFrame:
 
     The mean and the 98 % interval are over the seeds of that look, the first that
     answers or the last that there was. Before the first look a row has no numbers. A
-    run that diverged counts as one that did nothing.
+    run that diverged counts as one that did nothing. by_fold is a check: the answer
+    with one value per left-out fold of photos, since seeds that left out the same
+    photos share their luck.
     """
     rows = []
     for contrast in contrasts:
-        values = differences(_with_nothing(table), contrast)
+        gain = _gains(_with_nothing(table), contrast)
+        values = gain.to_numpy(float)
         found, seen = first_answer(values, contrast.smallest)
         mean, low, high = interval(values[:seen], LOOK_CONFIDENCE)
         rows.append(
@@ -213,6 +227,11 @@ def answers(table: pd.DataFrame, contrasts: Iterable[Contrast]) -> pd.DataFrame:
                 "ahead": int((values[:seen] > 0).sum()),
                 "recorded": len(values),
                 "answer": found,
+                "by_fold": answer(
+                    _by_fold(gain[:seen], contrast.base),
+                    contrast.smallest,
+                    LOOK_CONFIDENCE,
+                ),
             }
         )
     return pd.DataFrame(rows)

@@ -135,7 +135,8 @@ def show_replication(first: pd.DataFrame, fresh: pd.DataFrame, *names: str) -> N
     """Do the first look's answers to these QUESTIONS come out again?
 
     first, fresh: as in `show_fresh`. Two bars for every question that was asked twice,
-    by the last step, and a sentence that counts the answers.
+    by the last step. The answers are counted, also those that stay where seeds that
+    left out the same photos have one value together.
     """
     asked, _ = _by_looks(fresh, names)
     asked = [c for c in asked if _at_first(first, [c]).seeds.any()]
@@ -151,6 +152,11 @@ def show_replication(first: pd.DataFrame, fresh: pd.DataFrame, *names: str) -> N
     plots.contrasts(ax, bars, xlabel=_lead(last.unit[0]), title=title)
     plt.show()
     print(_replicated(before.answer, last.answer))
+    stays = (last.answer == last.by_fold) & (last.answer != UNANSWERED)
+    print(
+        f"with one value per left-out fold: {stays.sum()} of "
+        f"{(last.answer != UNANSWERED).sum()} answers of the fresh seeds stay"
+    )
 
 
 def _replicated(before: pd.Series, last: pd.Series) -> str:

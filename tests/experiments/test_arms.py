@@ -13,6 +13,7 @@ from hpkit.experiments.arms import (
     NOTHING,
     Claim,
     Contrast,
+    _by_fold,
     answers,
     arm,
     at_scale,
@@ -35,6 +36,7 @@ from hpkit.experiments.claims import (
 from hpkit.experiments.configs import REVISION, DenoiserConfig, varied
 from hpkit.experiments.intervals import (
     BETTER,
+    LOOK_CONFIDENCE,
     NOT_WORSE,
     SAME,
     UNANSWERED,
@@ -339,6 +341,25 @@ def test_answers_come_from_the_look_that_decides():
     assert (asked.contrast, asked.answer, asked.unit) == ("depth 8 over depth 4", BETTER, "grey levels")
     assert (asked.seeds, asked.recorded) == (8, 17)
     assert asked.low < asked.mean < asked.high and asked.mean == pytest.approx(1 - noise[:8].mean())
+
+
+def test_seeds_that_left_out_the_same_photos_may_count_as_one():
+    """Three pairs of eight seeds share a fold: with five values the answer may be open."""
+    gains = np.array([2.0, 0.3, 0.3, 1.0, 1.0, 2.0, 0.4, 0.2])
+    rows = pd.concat([fresh(9 + 0 * gains), fresh(9 - gains, depth=8)])
+    (asked,) = answers(rows, QUESTIONS["depth"]).itertuples()
+    five = [2.0, 0.35, 0.25, 1.0, 1.0]
+    expected = answer(five, 0.25, LOOK_CONFIDENCE)
+    assert asked.by_fold == expected == UNANSWERED
+    steady = pd.concat([fresh(9 + 0 * gains), fresh(8 - gains / 10, depth=8)])
+    (asked,) = answers(steady, QUESTIONS["depth"]).itertuples()
+    assert asked.answer == asked.by_fold == BETTER
+
+
+def test_without_folds_each_seed_is_a_value_of_its_own():
+    gains = pd.Series([1.0, 2.0, 3.0], index=[100, 105, 110])
+    assert list(_by_fold(gains, DENOISER)) == [2.0]
+    assert list(_by_fold(gains, varied(DENOISER, folds=0))) == [1.0, 2.0, 3.0]
 
 
 def test_before_the_first_look_there_is_no_number():

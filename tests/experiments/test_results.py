@@ -118,6 +118,17 @@ def test_the_questions_on_optimizers_and_depth_have_had_their_first_look():
     assert (deeper.seeds, deeper.answer) == (8, "better")
 
 
+@pytest.mark.parametrize("name, kind", [("averaged", DenoiserConfig),
+                                         ("averaged_descriptors", DescriptorConfig)])
+def test_the_answers_of_fresh_seeds_do_not_rest_on_seeds_that_share_photos(name, kind):
+    """With one value per left-out fold every answer stays what it is."""
+    asked = [contrast for contrasts in QUESTIONS.values() for contrast in contrasts
+             if isinstance(contrast.base, kind)]
+    found = answers(recorded(name), asked)
+    answered = found[found.answer != "open"]
+    assert len(answered) > 5 and (answered.by_fold == answered.answer).all()
+
+
 def test_every_epoch_of_a_training_is_recorded_once():
     assert not recorded("histories").duplicated(["key", "epoch"]).any()
 

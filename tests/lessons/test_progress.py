@@ -442,6 +442,7 @@ def test_it_counts_which_of_the_first_answers_come_out_again(capsys, monkeypatch
     now = [line for line in words.splitlines() if "of the answers now" in line]
     assert now == ["  of the answers now: 1 the same, 0 open, 0 different",
                    "  of the answers now: 0 the same, 0 open, 1 different"]
+    assert words.count("left-out fold: 1 of 1 answers of the fresh seeds stay\n") == 2
 
 
 def test_what_nobody_asked_twice_is_not_drawn(capsys):
