@@ -88,6 +88,24 @@ def first_answer(values: Sequence[float], least: float) -> tuple[str, int]:
     return UNANSWERED, seen
 
 
+def seeds_to_answer(
+    values: Sequence[float], least: float, power: float = 0.9, most: int = 10_000
+) -> int | None:
+    """How many new seeds would answer with this chance, if mean and scatter stay.
+
+    values: a difference per seed, of a question that is open; least: as in `answer`.
+    The distance from the mean to the nearer end of what does not matter has to be
+    bridged by t of the interval and t of the power, both in standard errors. None where
+    more than `most` would be needed.
+    """
+    values = np.asarray(values, float)
+    distance = abs(abs(values.mean()) - abs(least))
+    seeds = np.arange(3, most + 1)
+    ends = t.ppf((1 + LOOK_CONFIDENCE) / 2, seeds - 1) + t.ppf(power, seeds - 1)
+    enough = distance > ends * values.std(ddof=1) / seeds**0.5
+    return int(seeds[enough.argmax()]) if enough.any() else None
+
+
 def gain_of_seeing(table: pd.DataFrame, over: str = "seed") -> np.ndarray:
     """How much lower the error is on what a network has seen: a value per group.
 

@@ -17,6 +17,7 @@ from hpkit.experiments.arms import (
     arm,
     at_scale,
     conclude,
+    differences,
     judge,
 )
 from hpkit.experiments.claims import (
@@ -40,6 +41,7 @@ from hpkit.experiments.intervals import (
     WORSE,
     gain_of_seeing,
     interval,
+    seeds_to_answer,
 )
 from hpkit.experiments.modifications import TENTH, WITHOUT, ladder
 from hpkit.lessons import plots
@@ -136,7 +138,8 @@ def show_replication(first: pd.DataFrame, fresh: pd.DataFrame, *names: str) -> N
 
     first, fresh: as in `show_fresh`. Two bars for every question that was asked twice,
     by the last step. The answers are counted, also those that stay where seeds that
-    left out the same photos have one value together.
+    left out the same photos have one value together. For the open questions it says how
+    many seeds would probably answer them.
     """
     asked, _ = _by_looks(fresh, names)
     asked = [c for c in asked if _at_first(first, [c]).seeds.any()]
@@ -157,6 +160,12 @@ def show_replication(first: pd.DataFrame, fresh: pd.DataFrame, *names: str) -> N
         f"with one value per left-out fold: {stays.sum()} of "
         f"{(last.answer != UNANSWERED).sum()} answers of the fresh seeds stay"
     )
+    still = [c for c, a in zip(asked, last.answer, strict=True) if a == UNANSWERED]
+    if still:
+        print("Seeds that would answer what is open (90 % chance, if all stays alike):")
+    for contrast in still:
+        seeds = seeds_to_answer(differences(fresh, contrast), contrast.smallest)
+        print(f"  {contrast.name}: {f'{seeds:,}' if seeds else 'over 10,000'}")
 
 
 def _replicated(before: pd.Series, last: pd.Series) -> str:

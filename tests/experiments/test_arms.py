@@ -46,6 +46,7 @@ from hpkit.experiments.intervals import (
     first_answer,
     gain_of_seeing,
     interval,
+    seeds_to_answer,
     verdict,
 )
 from hpkit.record import reference
@@ -217,12 +218,12 @@ def test_a_negative_least_effect_asks_whether_it_is_not_worse(values, found):
     assert answer(values, least=-0.6) == found
 
 
-def test_a_higher_confidence_answers_less():
+def test_a_higher_confidence_found_eachless():
     values = [0.5, 0.9, 0.6, 0.8]
     assert answer(values, 0.3, 0.95) == BETTER and answer(values, 0.3, 0.999) == UNANSWERED
 
 
-def test_the_first_look_that_answers_decides():
+def test_the_first_look_that_found_eachdecides():
     rng = np.random.default_rng(0)
     clear, faint = rng.normal(5, 1, 40), rng.normal(0, 9, 40)
     assert first_answer(clear, 0.3) == (BETTER, 8) and first_answer(-clear, 0.3) == (WORSE, 8)
@@ -239,6 +240,21 @@ def test_three_looks_together_err_one_time_in_twenty():
     found = [first_answer(rng.normal(size=32), 0)[0] for _ in range(1000)]
     wrong = sum(name in (BETTER, WORSE) for name in found) / len(found)
     assert 0.03 < wrong < 0.065
+
+
+def test_so_many_seeds_answer_nine_times_in_ten():
+    """Simulated, for an effect that matters and for one that is too small to."""
+    first = np.array([-1, -0.5, 0, 0.5, 1]) / np.std([-1, -0.5, 0, 0.5, 1], ddof=1)
+    draws = np.random.default_rng(0)
+    for mean, found in ((1.0, BETTER), (0.05, SAME), (-0.8, WORSE)):
+        seeds = seeds_to_answer(first + mean, 0.3)
+        values = draws.normal(mean, 1, (1000, seeds))
+        found_each = [answer(row, 0.3, LOOK_CONFIDENCE) for row in values]
+        assert 0.86 < found_each.count(found) / 1000 < 0.95, (mean, seeds)
+
+
+def test_what_lies_on_the_border_no_number_of_seeds_answers():
+    assert seeds_to_answer([0.1, 0.3, 0.2], 0.2) is None
 
 
 def test_an_effect_that_only_just_matters_is_seldom_said_to_be_more():
@@ -334,7 +350,7 @@ def fresh(scores, **changes):
     return table(dict(enumerate(scores, 100)), averaged=0.2, **changes)
 
 
-def test_answers_come_from_the_look_that_decides():
+def test_found_eachcome_from_the_look_that_decides():
     noise = np.random.default_rng(0).normal(0, 0.1, 17)
     rows = pd.concat([fresh(9 + 0 * noise), fresh(8 + noise, depth=8)])
     (asked,) = answers(rows, QUESTIONS["depth"]).itertuples()
