@@ -394,4 +394,18 @@ QUESTIONS: dict[str, tuple[Contrast, ...]] = {
     "descriptor optimizers": _between(
         matches, "optimizer", ("adamax", "sgd"), ("sgd", "adam"), ("sgd", "nadam")
     ),
+    # Asked last, once those on optimizers were answered, and before any row of these.
+    "descriptor initializers": _between(
+        matches,
+        "init",
+        ("xavier_normal", "he_normal"),
+        ("lecun_uniform", "he_normal"),
+        ("orthogonal", "he_normal"),
+    ),
+    "deep optimizers": _between(
+        partial(denoises, base=replace(WOBBLING, depth=8, sequences=None)),
+        "optimizer",
+        *(("nadam", rival) for rival in ("sgd", "rmsprop", "adamax", "adam")),
+        label="deep {}",
+    ),
 }

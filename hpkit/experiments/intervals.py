@@ -94,15 +94,16 @@ def seeds_to_answer(
     """How many new seeds would answer with this chance, if mean and scatter stay.
 
     values: a difference per seed, of a question that is open; least: as in `answer`.
-    The distance from the mean to the nearer end of what does not matter has to be
+    The distance from the mean to the nearest end of what does not matter has to be
     bridged by t of the interval and t of the power, both in standard errors. None where
     more than `most` would be needed.
     """
     values = np.asarray(values, float)
-    distance = abs(abs(values.mean()) - abs(least))
+    ends = (least, -least) if least > 0 else (least,)
+    distance = np.abs(values.mean() - np.array(ends)).min()
     seeds = np.arange(3, most + 1)
-    ends = t.ppf((1 + LOOK_CONFIDENCE) / 2, seeds - 1) + t.ppf(power, seeds - 1)
-    enough = distance > ends * values.std(ddof=1) / seeds**0.5
+    factor = t.ppf((1 + LOOK_CONFIDENCE) / 2, seeds - 1) + t.ppf(power, seeds - 1)
+    enough = distance > factor * values.std(ddof=1) / seeds**0.5
     return int(seeds[enough.argmax()]) if enough.any() else None
 
 

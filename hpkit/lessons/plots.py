@@ -57,7 +57,7 @@ COLOURS = {
     "RootSIFT on non-local means": _palette["brown"],
     "coursework": _palette["pink"],
     "ours": _palette["blue"],
-    "first look, 5 seeds": _palette["grey"],
+    "first look": _palette["grey"],
     "fresh seeds": _palette["blue"],
     "fresh seeds, averaged weights": _palette["orange"],
 }

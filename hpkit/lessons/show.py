@@ -121,7 +121,7 @@ def _draw_fresh(
     )
     bars = {"fresh seeds": last, "fresh seeds, averaged weights": averaged}
     if before.seeds.any():
-        bars = {"first look, 5 seeds": before} | bars
+        bars = {"first look": before} | bars
     found = (last.answer != UNANSWERED).sum()
     title = f"Fresh seeds answer {found} of {len(asked)} questions"
     if len(asked) == 1:
@@ -147,7 +147,7 @@ def show_replication(first: pd.DataFrame, fresh: pd.DataFrame, *names: str) -> N
         print("None of these was asked twice.")
         return
     before, last = _at_first(first, asked), answers(fresh, asked)
-    bars = {"first look, 5 seeds": before, "fresh seeds": last}
+    bars = {"first look": before, "fresh seeds": last}
     answered = before.answer != UNANSWERED
     again = (answered & (before.answer == last.answer)).sum()
     title = f"{again} of {answered.sum()} answers come out again"

@@ -246,11 +246,12 @@ def test_so_many_seeds_answer_nine_times_in_ten():
     """Simulated, for an effect that matters and for one that is too small to."""
     first = np.array([-1, -0.5, 0, 0.5, 1]) / np.std([-1, -0.5, 0, 0.5, 1], ddof=1)
     draws = np.random.default_rng(0)
-    for mean, found in ((1.0, BETTER), (0.05, SAME), (-0.8, WORSE)):
-        seeds = seeds_to_answer(first + mean, 0.3)
+    for mean, least, *found in ((1.0, 0.3, BETTER), (0.05, 0.3, SAME), (-0.8, 0.3, WORSE),
+                                (0.2, -0.3, NOT_WORSE, SAME)):
+        seeds = seeds_to_answer(first + mean, least)
         values = draws.normal(mean, 1, (1000, seeds))
-        found_each = [answer(row, 0.3, LOOK_CONFIDENCE) for row in values]
-        assert 0.86 < found_each.count(found) / 1000 < 0.95, (mean, seeds)
+        found_each = [answer(row, least, LOOK_CONFIDENCE) for row in values]
+        assert 0.86 < sum(map(found_each.count, found)) / 1000 < 0.95, (mean, seeds)
 
 
 def test_what_lies_on_the_border_no_number_of_seeds_answers():

@@ -320,12 +320,12 @@ def test_the_panel_marks_the_most_alike_place_and_says_how_far_off_it_is():
     assert places[0].tolist() == [10, 10, inside.SIZE, 0] and places[1, 0] == 30
     described = places, describe_keypoints(photo, places, raw_pixels)
     figure, said = inside.search(raw_pixels, photo, photo, np.eye(3), described, 150, 110)
-    assert said == "The most alike place is 0 pixels from the truth."
+    assert said == "The most similar place is 0 pixels from the truth."
     truth, alike = (line.get_xydata()[0].tolist() for line in figure.axes[1].lines)
     assert truth == alike == [150, 110]
     moved = np.array([[1, 0, 30], [0, 1, 40], [0, 0, 1.0]])
     said = inside.search(raw_pixels, photo, photo, moved, described, 150, 110)[1]
-    assert said == "The most alike place is 50 pixels from the truth."
+    assert said == "The most similar place is 50 pixels from the truth."
 
 
 def test_a_map_and_a_board_show_each_of_theirs():

@@ -192,11 +192,11 @@ def search(
     ax.imshow(second, **plots.PHOTO)
     look = _show_alike(ax, places, distance)
     ax.figure.colorbar(look, ax=ax, label="how alike (cosine)", shrink=0.8)
-    _mark(ax, {"the truth": ("o", right), "most alike": ("x", best)})
+    _mark(ax, {"the truth": ("o", right), "most similar": ("x", best)})
     ax.set(xticks=[], yticks=[], xlim=(0, second.shape[1]), ylim=(len(second), 0))
     ax.set_title("... and where it sees it")
     apart = np.linalg.norm(best - right)
-    return fig, f"The most alike place is {apart:.0f} pixels from the truth."
+    return fig, f"The most similar place is {apart:.0f} pixels from the truth."
 
 
 def _show_alike(ax: Axes, places: np.ndarray, distance: np.ndarray) -> ScalarMappable:
