@@ -93,6 +93,13 @@ def test_normalisation_and_hardest_negatives_help_and_unit_length_does_not():
     }
 
 
+def test_the_denoiser_earns_its_place_and_its_patches_are_no_better_to_learn_from():
+    found = answers(recorded("averaged_descriptors"), QUESTIONS["source"])
+    assert (found.seeds == 8).all()
+    assert dict(zip(found.contrast, found.answer, strict=True)) == {
+        "denoised over clean": "open", "denoised over noisy": "better"}
+
+
 def test_what_the_best_recipe_loses_without_each_part():
     for kind in ("noisy", "clean"):
         base = replace(TENTH, test_source=kind)
