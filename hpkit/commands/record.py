@@ -30,11 +30,11 @@ def reference(argv: list[str]) -> None:
     It takes hours and may be stopped at any time: a row that is there is not made
     again. Stages: 1 the coursework's tables at 5 seeds, 2 the descriptor's learning
     rates, deep networks, chance, batch sizes at equal updates, 3 what decides a claim
-    at 4 times the budget, 4 the denoiser's learning rates, 5 stage 3 at 16 times, then
-    with more seeds, 6 the modifications, 7 the ladder up to the best recipe, 8 the best
-    recipe (timed, so by itself, with --workers 1 --threads 2), 9 what is asked of 8
-    fresh seeds, question by question, 10 a tenth of the best recipe, whole and without
-    each of its parts.
+    at 4 times the budget, 4 the denoiser's learning rates, 5 the same as 3 at 16 times,
+    then two more seeds at 4 times, 6 the modifications, 7 the ladder up to the best
+    recipe, 8 the best recipe (timed, so by itself, with --workers 1 --threads 2),
+    9 what is asked of 8 fresh seeds, question by question, 10 a tenth of the best
+    recipe, whole and without each of its parts.
 
     example:
       hpkit record reference --workers 2 --stages 1 2
@@ -157,7 +157,8 @@ def graf(argv: list[str]) -> None:
 def seen(argv: list[str]) -> None:
     """`hpkit record seen`: score both baselines on photos that they saw, and on others.
 
-    A quarter of an hour on one core where the store has the runs of the fresh seeds.
+    A quarter of an hour on one core where the store has the runs of the fresh seeds. A
+    seed that is there is not made again: delete results/seen.csv to make all anew.
 
     example:
       hpkit record seen

@@ -17,10 +17,12 @@ from hpkit.experiments.intervals import (
     HOLDS,
     LOOK_CONFIDENCE,
     OPEN,
+    UNANSWERED,
     answer,
     decide,
     first_answer,
     interval,
+    seeds_to_tell,
     verdict,
     widest,
 )
@@ -194,8 +196,19 @@ def _gains(table: pd.DataFrame, contrast: Contrast, times: int = 1) -> pd.Series
     return gain.dropna()
 
 
+def _checked(found: str, gain: pd.Series, contrast: Contrast) -> str:
+    """An answer again, from a value per left-out fold; an open one stays open."""
+    if found == UNANSWERED:
+        return found
+    values = _by_fold(gain, contrast.base)
+    return answer(values, contrast.smallest, LOOK_CONFIDENCE)
+
+
 def _by_fold(gain: pd.Series, base: Config) -> np.ndarray:
-    """A value per left-out fold: the mean over the seeds that left out the same."""
+    """A value per left-out fold: the mean over the seeds that left out the same.
+
+    gain: by seed, which is also the draw here (see `arm`).
+    """
     fold = gain.index % base.folds if base.folds else gain.index
     return gain.groupby(fold).mean().to_numpy(float)
 
@@ -205,9 +218,12 @@ def answers(table: pd.DataFrame, contrasts: Iterable[Contrast]) -> pd.DataFrame:
 
     The mean and the 98 % interval are over the seeds of that look, the first that
     answers or the last that there was. Before the first look a row has no numbers. A
-    run that diverged counts as one that did nothing. by_fold is a check: the answer
-    with one value per left-out fold of photos, since seeds that left out the same
-    photos share their luck.
+    run that diverged counts as one that did nothing.
+
+    by_fold checks an answer: the same, at the same seeds, with one value per left-out
+    fold of photos, since seeds that left out the same photos share their luck. One that
+    stays does not rest on that; one that is lost may only lack values. needed: see
+    `seeds_to_tell`.
     """
     rows = []
     for contrast in contrasts:
@@ -227,11 +243,10 @@ def answers(table: pd.DataFrame, contrasts: Iterable[Contrast]) -> pd.DataFrame:
                 "ahead": int((values[:seen] > 0).sum()),
                 "recorded": len(values),
                 "answer": found,
-                "by_fold": answer(
-                    _by_fold(gain[:seen], contrast.base),
-                    contrast.smallest,
-                    LOOK_CONFIDENCE,
-                ),
+                "by_fold": _checked(found, gain.iloc[:seen], contrast),
+                "needed": seeds_to_tell(values[:seen], contrast.smallest)
+                if seen
+                else None,
             }
         )
     return pd.DataFrame(rows)

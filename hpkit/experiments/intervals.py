@@ -88,22 +88,22 @@ def first_answer(values: Sequence[float], least: float) -> tuple[str, int]:
     return UNANSWERED, seen
 
 
-def seeds_to_answer(
+def seeds_to_tell(
     values: Sequence[float], least: float, power: float = 0.9, most: int = 10_000
 ) -> int | None:
-    """How many new seeds would answer with this chance, if mean and scatter stay.
+    """How many seeds, in all, tell an effect of twice `least` from none.
 
-    values: a difference per seed, of a question that is open; least: as in `answer`.
-    The distance from the mean to the nearest end of what does not matter has to be
-    bridged by t of the interval and t of the power, both in standard errors. None where
-    more than `most` would be needed.
+    values: a difference per seed; only their scatter counts, as if it were the true
+    one, because the mean of an open question is hardly known. So many seeds answer
+    "no difference that matters" with this chance where there is none, and "better"
+    more often still where the effect is twice `least`: in one look at LOOK_CONFIDENCE.
+    None where more than `most` would be needed.
     """
-    values = np.asarray(values, float)
-    ends = (least, -least) if least > 0 else (least,)
-    distance = np.abs(values.mean() - np.array(ends)).min()
     seeds = np.arange(3, most + 1)
-    factor = t.ppf((1 + LOOK_CONFIDENCE) / 2, seeds - 1) + t.ppf(power, seeds - 1)
-    enough = distance > factor * values.std(ddof=1) / seeds**0.5
+    error = np.std(values, ddof=1) / seeds**0.5
+    critical = t.ppf((1 + LOOK_CONFIDENCE) / 2, seeds - 1)
+    clears_one_end = t.cdf(least / np.maximum(error, 1e-12) - critical, seeds - 1)
+    enough = 2 * clears_one_end - 1 >= power
     return int(seeds[enough.argmax()]) if enough.any() else None
 
 

@@ -17,7 +17,6 @@ from hpkit.experiments.arms import (
     arm,
     at_scale,
     conclude,
-    differences,
     judge,
 )
 from hpkit.experiments.claims import (
@@ -41,7 +40,6 @@ from hpkit.experiments.intervals import (
     WORSE,
     gain_of_seeing,
     interval,
-    seeds_to_answer,
 )
 from hpkit.experiments.modifications import TENTH, WITHOUT, ladder
 from hpkit.lessons import plots
@@ -137,49 +135,60 @@ def show_replication(first: pd.DataFrame, fresh: pd.DataFrame, *names: str) -> N
     """Do the first look's answers to these QUESTIONS come out again?
 
     first, fresh: as in `show_fresh`. Two bars for every question that was asked twice,
-    by the last step. The answers are counted, also those that stay where seeds that
-    left out the same photos have one value together. For the open questions it says how
-    many seeds would probably answer them.
+    by the last step. An answer that is open now is not contradicted. Both looks score
+    the same test photos, so this replicates the luck of training only.
     """
-    asked, _ = _by_looks(fresh, names)
+    asked, waiting = _by_looks(fresh, names)
     asked = [c for c in asked if _at_first(first, [c]).seeds.any()]
-    if not asked:
-        print("None of these was asked twice.")
-        return
-    before, last = _at_first(first, asked), answers(fresh, asked)
-    bars = {"first look": before, "fresh seeds": last}
-    answered = before.answer != UNANSWERED
-    again = (answered & (before.answer == last.answer)).sum()
-    title = f"{again} of {answered.sum()} answers come out again"
-    _, ax = plt.subplots(figsize=(8.5, 0.5 * len(asked) + 1.1))
-    plots.contrasts(ax, bars, xlabel=_lead(last.unit[0]), title=title)
-    plt.show()
-    print(_replicated(before.answer, last.answer))
-    stays = (last.answer == last.by_fold) & (last.answer != UNANSWERED)
-    print(
-        f"with one value per left-out fold: {stays.sum()} of "
-        f"{(last.answer != UNANSWERED).sum()} answers of the fresh seeds stay"
-    )
-    still = [c for c, a in zip(asked, last.answer, strict=True) if a == UNANSWERED]
-    if still:
-        print("Seeds that would answer what is open (90 % chance, if all stays alike):")
-    for contrast in still:
-        seeds = seeds_to_answer(differences(fresh, contrast), contrast.smallest)
-        print(f"  {contrast.name}: {f'{seeds:,}' if seeds else 'over 10,000'}")
+    if asked:
+        before, last = _at_first(first, asked), answers(fresh, asked)
+        bars = {"first look": before, "fresh seeds": last}
+        _, ax = plt.subplots(figsize=(8.5, 0.5 * len(asked) + 1.1))
+        title = _replicates(before.answer, last.answer)
+        plots.contrasts(ax, bars, xlabel=_lead(last.unit[0]), title=title)
+        plt.show()
+        print(_replicated(before, last))
+    if waiting:
+        print(_too_few(contrast.name for contrast in waiting))
 
 
-def _replicated(before: pd.Series, last: pd.Series) -> str:
-    """How many answers came out again, opened or turned, and what was open before."""
-    answered, opened = before != UNANSWERED, last == UNANSWERED
-    same = before == last
-    return (
-        f"first look: {answered.sum()} answers, {(~answered).sum()} open questions\n"
-        f"  of the answers now: {(answered & same).sum()} the same, "
+def _replicates(before: pd.Series, last: pd.Series) -> str:
+    """A title: how many answers come out again, and how many turn."""
+    answered = before != UNANSWERED
+    if not answered.any():
+        return "The first look left all of these open"
+    same = answered & (before == last)
+    turned = (answered & ~same & (last != UNANSWERED)).sum()
+    title = f"{same.sum()} of {answered.sum()} answers come out again"
+    return title + (f", {turned} turned" if turned else "")
+
+
+def _replicated(before: pd.DataFrame, last: pd.DataFrame) -> str:
+    """What became of the first look's answers and open questions, in lines."""
+    answered, opened = before.answer != UNANSWERED, last.answer == UNANSWERED
+    same, stays = before.answer == last.answer, last.answer == last.by_fold
+    lines = [
+        f"first look (95 % intervals, {before.seeds.min()} to {before.seeds.max()} "
+        f"seeds): {answered.sum()} answers, {(~answered).sum()} open questions",
+        f"  its answers among fresh seeds (98 %): {(answered & same).sum()} the same, "
         f"{(answered & opened).sum()} open, "
-        f"{(answered & ~opened & ~same).sum()} different\n"
-        f"  of the open questions now: {(~answered & ~opened).sum()} answered, "
-        f"{(~answered & opened).sum()} open"
-    )
+        f"{(answered & ~opened & ~same).sum()} different",
+        f"  its open questions: {(~answered & ~opened).sum()} answered, "
+        f"{(~answered & opened).sum()} open",
+    ]
+    if not opened.all():
+        lines += [
+            f"with one value per left-out fold of photos: {(stays & ~opened).sum()} of "
+            f"{(~opened).sum()} answers of the fresh seeds stay"
+        ]
+    if opened.any():
+        lines += [
+            "open; seeds that could tell twice the least effect that matters from none:"
+        ]
+        needed = last[opened].set_index("contrast").needed
+        told = needed.map("{:,.0f}".format).where(needed.notna(), "over 10,000")
+        lines += [f"  {contrast}: {seeds}" for contrast, seeds in told.items()]
+    return "\n".join(lines)
 
 
 def show_seen(table: pd.DataFrame) -> None:

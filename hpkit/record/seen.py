@@ -19,7 +19,7 @@ from hpkit.data.sets import data_set, load
 from hpkit.evaluation.describe import denoise, describe
 from hpkit.experiments.build import side
 from hpkit.experiments.claims import DESCRIPTOR, SEEDS
-from hpkit.experiments.configs import Config, DescriptorConfig
+from hpkit.experiments.configs import REVISION, Config, DescriptorConfig
 from hpkit.experiments.runs import run
 from hpkit.record import results_folder, write_table
 from hpkit.training.losses import triplet_loss
@@ -81,15 +81,19 @@ def both(seed: int, patches: PatchSet) -> Iterator[dict]:
 
 
 def record() -> None:
-    """Add the seeds that results/seen.csv does not have, each as soon as it is made."""
+    """Add the seeds that results/seen.csv does not have, each as soon as it is made.
+
+    Rows of other patches or of older code are left out, and made again.
+    """
     path = results_folder() / "seen.csv"
     patches = load(DESCRIPTOR.data).train
-    version = data_set(DESCRIPTOR.data).version()
-    table = pd.read_csv(path) if path.exists() else pd.DataFrame({"data_version": []})
-    table = table[table.data_version == version]
+    today = {"data_version": data_set(DESCRIPTOR.data).version(), "revision": REVISION}
+    table = pd.read_csv(path) if path.exists() else pd.DataFrame({"seed": []})
+    made_today = table.reindex(columns=list(today)) == pd.Series(today)
+    table = table[made_today.all(axis=1)]
     for seed in SEEDS:
-        if "seed" in table and seed in table.seed.to_numpy():
+        if seed in table.seed.to_numpy():
             continue
-        made = pd.DataFrame(both(seed, patches)).assign(data_version=version)
+        made = pd.DataFrame(both(seed, patches)).assign(**today)
         table = pd.concat([table, made])[list(made)]
         write_table(path, table, float_format="%.5g")
