@@ -167,9 +167,10 @@ def _replicated(before: pd.DataFrame, last: pd.DataFrame) -> str:
     """What became of the first look's answers and open questions, in lines."""
     answered, opened = before.answer != UNANSWERED, last.answer == UNANSWERED
     same, stays = before.answer == last.answer, last.answer == last.by_fold
+    seeds = " to ".join(map(str, sorted({before.seeds.min(), before.seeds.max()})))
     lines = [
-        f"first look (95 % intervals, {before.seeds.min()} to {before.seeds.max()} "
-        f"seeds): {answered.sum()} answers, {(~answered).sum()} open questions",
+        f"first look (95 % intervals, {seeds} seeds): {answered.sum()} answers, "
+        f"{(~answered).sum()} open questions",
         f"  its answers among fresh seeds (98 %): {(answered & same).sum()} the same, "
         f"{(answered & opened).sum()} open, "
         f"{(answered & ~opened & ~same).sum()} different",

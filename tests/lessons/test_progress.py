@@ -442,7 +442,7 @@ def test_it_tells_which_of_the_first_answers_come_out_again(capsys, monkeypatch)
     title, rows, words = replicated(capsys, monkeypatch, first, again, "depth", "sequences")
     assert (title, rows) == ("1 of 1 answers come out again", ["depth 8 over depth 4"])
     assert words == [
-        "first look (95 % intervals, 5 to 5 seeds): 1 answers, 0 open questions",
+        "first look (95 % intervals, 5 seeds): 1 answers, 0 open questions",
         "  its answers among fresh seeds (98 %): 1 the same, 0 open, 0 different",
         "  its open questions: 0 answered, 0 open",
         "with one value per left-out fold of photos: 1 of 1 answers of the fresh seeds stay",
