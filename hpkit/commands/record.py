@@ -32,9 +32,9 @@ def reference(argv: list[str]) -> None:
     rates, deep networks, chance, batch sizes at equal updates, 3 what decides a claim
     at 4 times the budget, 4 the denoiser's learning rates, 5 the same as 3 at 16 times,
     then two more seeds at 4 times, 6 the modifications, 7 the ladder up to the best
-    recipe, 8 the best recipe (timed, so by itself, with --workers 1 --threads 2),
-    9 what is asked of 8 fresh seeds, question by question, 10 a tenth of the best
-    recipe, whole and without each of its parts.
+    recipe, 8 the best recipe, with and without flips, turns and inversion (timed, so by
+    itself, with --workers 1 --threads 2), 9 what is asked of 8 fresh seeds, question by
+    question, 10 a tenth of the best recipe, whole and without each of its parts.
 
     example:
       hpkit record reference --workers 2 --stages 1 2

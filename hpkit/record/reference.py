@@ -220,7 +220,7 @@ def configs(
         5: [decisive(16, 0), decisive(4, 1), decisive(4, 2)],
         6: [modified()],
         7: [rungs()],
-        8: [arms({BEST: [{}]}, range(3))],
+        8: [arms({BEST: [{}, {"augment": "none"}]}, range(3))],
         9: map(asked, questions),
         10: [left_out()],
     }
