@@ -14,6 +14,8 @@ from hpkit.experiments.claims import (
     DESCRIPTOR,
     QUESTIONS,
     SEEDS,
+    WEIGHTS,
+    by_weights,
     matches,
 )
 from hpkit.experiments.configs import REVISION, DenoiserConfig, DescriptorConfig
@@ -98,6 +100,15 @@ def test_the_denoiser_earns_its_place_and_its_patches_are_no_better_to_learn_fro
     assert (found.seeds == 8).all()
     assert dict(zip(found.contrast, found.answer, strict=True)) == {
         "denoised over clean": "open", "denoised over noisy": "better"}
+
+
+def test_smaller_batches_win_by_their_steps():
+    """At the same updates nothing that matters is left, by averaged weights."""
+    asked = QUESTIONS["batch size"]
+    last, averaged = (answers(recorded("averaged"), [by_weights(c, weights) for c in asked])
+                      for weights in WEIGHTS)
+    assert (last.seeds == 8).all() and list(last.answer) == ["better", "better", "open"]
+    assert list(averaged.answer) == ["better", "better", "no difference that matters"]
 
 
 def test_what_the_best_recipe_loses_without_each_part():
