@@ -111,6 +111,14 @@ def test_smaller_batches_win_by_their_steps():
     assert list(averaged.answer) == ["better", "better", "no difference that matters"]
 
 
+def test_the_u_net_starts_better_from_lecun_uniform_or_orthogonal():
+    found = answers(recorded("averaged"), QUESTIONS["initializers"])
+    assert (found.seeds == 8).all()
+    assert dict(zip(found.contrast, found.answer, strict=True)) == {
+        "lecun_uniform over he_normal": "better", "orthogonal over he_normal": "better",
+        "xavier_normal over he_normal": "open", "lecun_uniform over orthogonal": "open"}
+
+
 def test_what_the_best_recipe_loses_without_each_part():
     for kind in ("noisy", "clean"):
         base = replace(TENTH, test_source=kind)
