@@ -9,7 +9,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from anatomy import complaints, solutions
+from anatomy import BYTES, complaints, solutions
 from execute_notebooks import main as execute_notebooks
 from execute_notebooks import normalise
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
@@ -125,7 +125,7 @@ def add_cells(notebook):
 
 
 def add_bytes(notebook):
-    notebook.cells[3].outputs.append(new_output("stream", text="x" * 900_000))
+    notebook.cells[3].outputs.append(new_output("stream", text="x" * BYTES))
 
 
 ERROR = new_output("error", ename="ValueError", evalue="", traceback=[])
