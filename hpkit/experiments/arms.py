@@ -225,31 +225,30 @@ def answers(table: pd.DataFrame, contrasts: Iterable[Contrast]) -> pd.DataFrame:
     stays does not rest on that; one that is lost may only lack values. needed: see
     `seeds_to_tell`.
     """
-    rows = []
-    for contrast in contrasts:
-        gain = _gains(_with_nothing(table), contrast)
-        values = gain.to_numpy(float)
-        found, seen = first_answer(values, contrast.smallest)
-        mean, low, high = interval(values[:seen], LOOK_CONFIDENCE)
-        rows.append(
-            {
-                "contrast": contrast.name,
-                "mean": mean,
-                "low": low,
-                "high": high,
-                "smallest": contrast.smallest,
-                "unit": contrast.unit,
-                "seeds": seen,
-                "ahead": int((values[:seen] > 0).sum()),
-                "recorded": len(values),
-                "answer": found,
-                "by_fold": _checked(found, gain.iloc[:seen], contrast),
-                "needed": seeds_to_tell(values[:seen], contrast.smallest)
-                if seen
-                else None,
-            }
-        )
-    return pd.DataFrame(rows)
+    table = _with_nothing(table)
+    return pd.DataFrame([_answered(table, contrast) for contrast in contrasts])
+
+
+def _answered(table: pd.DataFrame, contrast: Contrast) -> dict[str, object]:
+    """A contrast's row of `answers`."""
+    gain = _gains(table, contrast)
+    values = gain.to_numpy(float)
+    found, seen = first_answer(values, contrast.smallest)
+    mean, low, high = interval(values[:seen], LOOK_CONFIDENCE)
+    return {
+        "contrast": contrast.name,
+        "mean": mean,
+        "low": low,
+        "high": high,
+        "smallest": contrast.smallest,
+        "unit": contrast.unit,
+        "seeds": seen,
+        "ahead": int((values[:seen] > 0).sum()),
+        "recorded": len(values),
+        "answer": found,
+        "by_fold": _checked(found, gain.iloc[:seen], contrast),
+        "needed": seeds_to_tell(values[:seen], contrast.smallest),
+    }
 
 
 def _with_nothing(table: pd.DataFrame) -> pd.DataFrame:

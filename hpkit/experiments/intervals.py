@@ -97,8 +97,10 @@ def seeds_to_tell(
     one, because the mean of an open question is hardly known. So many seeds answer
     "no difference that matters" with this chance where there is none, and "better"
     more often still where the effect is twice `least`: in one look at LOOK_CONFIDENCE.
-    None where more than `most` would be needed.
+    None where more than `most` would be needed, or with fewer than two values.
     """
+    if len(values) < 2:
+        return None
     seeds = np.arange(3, most + 1)
     error = np.std(values, ddof=1) / seeds**0.5
     critical = t.ppf((1 + LOOK_CONFIDENCE) / 2, seeds - 1)
