@@ -554,19 +554,21 @@ def contrasts(
     *,
     xlabel: str,
     title: str = "",
+    told: bool = True,
 ) -> Axes:
     """A row per contrast: its interval, and a grey band where no effect matters.
 
     judged: what `experiments.arms.judge` or `answers` gives, or several of them by name
     with the same contrasts, drawn below each other in a row. Filled dots have an
-    answer, which stands at the right. A contrast that was not run has no line.
+    answer; told: it stands at the right. A contrast that was not run has no line.
     """
     several = judged if isinstance(judged, dict) else {"": judged}
     for number, (label, table) in enumerate(several.items()):
         colour = COLOURS.get(label, COLOURS["ours"])
         aside = 0.22 * (number - (len(several) - 1) / 2)
         _intervals(ax, table, aside, colour, label)
-        _answers(ax, table, aside, colour if label else "k")
+        if told:
+            _answers(ax, table, aside, colour if label else "k")
     first = next(iter(several.values()))
     for y, size in enumerate(first.smallest.abs()):
         ax.fill_betweenx([y - 0.42, y + 0.42], -size, size, color="0.9", lw=0, zorder=0)

@@ -135,17 +135,19 @@ def show_replication(first: pd.DataFrame, fresh: pd.DataFrame, *names: str) -> N
     """Do the first look's answers to these QUESTIONS come out again?
 
     first, fresh: as in `show_fresh`. Two bars for every question that was asked twice,
-    by the last step. An answer that is open now is not contradicted. Both looks score
-    the same test photos, so this replicates the luck of training only.
+    by the last step; filled dots have an answer. One that is open now is not
+    contradicted. Both looks score the same test photos, so this replicates the luck of
+    training only.
     """
     asked, waiting = _by_looks(fresh, names)
     asked = [c for c in asked if _at_first(first, [c]).seeds.any()]
     if asked:
         before, last = _at_first(first, asked), answers(fresh, asked)
         bars = {"first look": before, "fresh seeds": last}
-        _, ax = plt.subplots(figsize=(8.5, 0.5 * len(asked) + 1.1))
+        _, ax = plt.subplots(figsize=(8, 0.4 * len(asked) + 1.1))
         title = _replicates(before.answer, last.answer)
-        plots.contrasts(ax, bars, xlabel=_lead(last.unit[0]), title=title)
+        lead = _lead(last.unit[0])
+        plots.contrasts(ax, bars, xlabel=lead, title=title, told=False)
         plt.show()
         print(_replicated(before, last))
     if waiting:

@@ -18,7 +18,7 @@ SECTIONS = ("You will", "By hand", "What we see", "Exercises", "Tweak it", "Next
 # Outside the exercises.
 CELLS = 35
 LONGER = {"10_final_model": 40, "11_modifications": 47, "13_clinic": 52}
-LINES, BYTES, PIXELS, EXERCISES = 15, 950_000, 1000, 3
+LINES, BYTES, PIXELS, EXERCISES = 15, 900_000, 1000, 3
 # Each of these makes a headless run or its comparison fail now and then.
 BANNED = r"clear_output|\bOutput\(|\binteract(ive|ive_output|_manual)?\("
 
