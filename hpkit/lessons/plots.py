@@ -577,12 +577,9 @@ def contrasts(
     ax.set(xlabel=xlabel, title=title, ylim=(len(first) - 0.5, -0.5))
     if len(several) > 1:
         # A fixed way below the axis, however high the figure is.
-        below = {
-            "loc": "upper center",
-            "bbox_to_anchor": (0.4, 0),
-            "borderaxespad": 4.5,
-        }
-        ax.legend(frameon=False, ncols=3, fontsize="small", **below)
+        below = {"loc": "upper center", "bbox_to_anchor": (0.4, 0)}
+        look = {"frameon": False, "ncols": 3, "fontsize": "small"}
+        ax.legend(borderaxespad=4.5, **below, **look)
     return ax
 
 
